@@ -1,0 +1,97 @@
+//! Control: what a person can ask a running server to do.
+//!
+//! The same actions from the command line, REST and the screen; the binary carries them out.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::time::Day;
+
+/// Carries out actions.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// Does it, and returns what there is to say, as a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when the named thing does not exist or the action does not fit its state.
+    async fn act(&self, action: Action) -> Result<Value>;
+}
+
+/// One action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Starts a run of a job, for the day given or the period that just ended.
+    RunJob {
+        /// Name of the job.
+        job: String,
+        /// The day; none for the period that just ended.
+        day: Option<Day>,
+    },
+    /// Lists the days a back-fill would run, or starts it.
+    Backfill {
+        /// Name of the job.
+        job: String,
+        /// First day.
+        first: Day,
+        /// Last day.
+        last: Day,
+        /// Only list the days.
+        preview: bool,
+    },
+    /// Cancels a run.
+    CancelRun {
+        /// Id of the run.
+        run: String,
+    },
+    /// Runs the failed and skipped tasks of a run again.
+    RetryRun {
+        /// Id of the run.
+        run: String,
+    },
+    /// Trains every candidate of a model now.
+    TrainModel {
+        /// Name of the model.
+        model: String,
+    },
+    /// Evaluates a model and applies the champion rule now.
+    EvaluateModel {
+        /// Name of the model.
+        model: String,
+    },
+    /// Makes a version champion by hand.
+    PromoteModel {
+        /// Name of the model.
+        model: String,
+        /// Number of the version.
+        version: u64,
+    },
+    /// Makes the champion before this one champion again.
+    RollbackModel {
+        /// Name of the model.
+        model: String,
+    },
+    /// Stops reading a source until it is resumed.
+    PauseSource {
+        /// Name of the source.
+        source: String,
+    },
+    /// Reads a paused source again.
+    ResumeSource {
+        /// Name of the source.
+        source: String,
+    },
+    /// Takes over a target that holds another incarnation's stamp, from where that stands.
+    AdoptSink {
+        /// Name of the sink.
+        sink: String,
+    },
+    /// Forgets what a target holds and writes it anew from what is kept.
+    ResetSink {
+        /// Name of the sink.
+        sink: String,
+    },
+    /// Finishes the epoch, makes a checkpoint and ends the process.
+    Shutdown,
+}

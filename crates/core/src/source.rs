@@ -1,0 +1,126 @@
+//! How frames come in: live from a [`Source`], or by position from an [`Input`].
+//!
+//! What cannot be read again (a WebSocket, a poll) is a `Source`; its frames are journaled in the
+//! log before anything looks at them (S0). What can be read again by position (a log partition,
+//! files) is an `Input`, and the only thing a pipeline ever reads. Retry, rate limits and metrics
+//! wrap any of them and are not here.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::frame::{Frame, Frames};
+use crate::time::Timestamp;
+use crate::topic::Offset;
+
+/// Receives frames from one live feed.
+///
+/// # Contract
+///
+/// The driver calls [`connect`](Self::connect) first, and again, after a full-jitter back-off, when
+/// [`next`](Self::next) has returned an `Unavailable` error or [`SourceEvent::Closed`]. At most one
+/// call is in flight. `Invalid` (a refused token, say) is shown to the user and retried slowly.
+#[async_trait]
+pub trait Source: Send {
+    /// Connects and subscribes to everything.
+    async fn connect(&mut self) -> Result<()>;
+
+    /// Waits for what comes next.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no frame; the next call returns it.
+    async fn next(&mut self) -> Result<SourceEvent>;
+
+    /// Keys of which this source would miss records while it is not connected, such as symbols;
+    /// a gap is marked for each (S14).
+    fn keys(&self) -> Vec<String>;
+
+    /// Silence longer than this means the feed is dead (S14).
+    fn stale_after(&self) -> Duration;
+}
+
+/// What a live source has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// One frame of data, an error message or anything else that must be journaled.
+    Frame(Frame),
+    /// The feed showed that it is alive, by a ping or the like; nothing to journal.
+    Alive,
+    /// The other side closed the connection, with its reason.
+    Closed(String),
+    /// A bounded source has no more.
+    End,
+}
+
+/// Reads one partition again by position: a log partition, or a list of files.
+///
+/// # Contract
+///
+/// Reading `from` the same offset twice gives the same frames, however they are cut into chunks.
+/// When the bytes behind the position have changed, reading fails with `Invalid` (S0).
+#[async_trait]
+pub trait Input: Send {
+    /// Takes back the last manifest a checkpoint or epoch record holds, before the first read.
+    ///
+    /// A manifest is what offsets mean beyond themselves: for files their list, with sizes and
+    /// times of discovery. A log partition has none.
+    fn restore(&mut self, manifest: Option<&str>) -> Result<()>;
+
+    /// Reads frames with offsets in `from ..` until a limit is reached; waits up to `limit.wait`
+    /// while there are none.
+    async fn read(&mut self, from: Offset, limit: ReadLimit) -> Result<Chunk>;
+
+    /// Where reading begins when nothing was read before.
+    async fn start(&mut self) -> Result<Offset>;
+
+    /// First frames of what is listed but not begun; their event times hold the watermark (S2).
+    async fn unread_heads(&mut self, from: Offset) -> Result<Frames>;
+
+    /// Whether the input ends: files do, a live feed's journal does not.
+    fn is_bounded(&self) -> bool;
+}
+
+/// How much one read may bring.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimit {
+    /// Number of frames.
+    pub frames_max: usize,
+    /// Bytes of frames; one frame comes whole even when it is larger.
+    pub bytes_max: usize,
+    /// Read only offsets below this one: how a recorded epoch is run again.
+    pub until: Option<Offset>,
+    /// How long to wait while there is nothing.
+    pub wait: Duration,
+}
+
+/// What a read brought.
+#[derive(Clone, Debug, Default)]
+pub struct Chunk {
+    /// The frames, possibly none.
+    pub frames: Frames,
+    /// Where to read next: every frame below it was given out, is longer than
+    /// [`FRAME_BYTES_MAX`](crate::frame::FRAME_BYTES_MAX) and in `oversized`, or does not exist.
+    pub next: Offset,
+    /// Nothing more is there now. Final for a bounded input whose files do not grow.
+    pub at_end: bool,
+    /// The new manifest when it has changed; goes into the epoch record with `next`.
+    pub manifest: Option<String>,
+    /// Frames too long to be handed over.
+    pub oversized: Vec<Oversized>,
+}
+
+/// A frame that was too long to be handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oversized {
+    /// Its offset.
+    pub offset: Offset,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Its whole length in bytes.
+    pub length: u64,
+    /// Its first bytes, at most 64 KiB.
+    pub head: Bytes,
+}
