@@ -34,6 +34,10 @@ pub trait Source: Send {
     /// Dropping the future loses no frame; the next call returns it.
     async fn next(&mut self) -> Result<SourceEvent>;
 
+    /// Ends the connection, politely where that takes no time: when the source is paused or has
+    /// fallen silent, and before the process stops. Nothing to do for what holds no connection.
+    async fn disconnect(&mut self) {}
+
     /// Keys of which this source would miss records while it is not connected, such as symbols;
     /// a gap is marked for each (S14).
     fn keys(&self) -> Vec<String>;
@@ -47,6 +51,16 @@ pub trait Source: Send {
 pub enum SourceEvent {
     /// One frame of data, an error message or anything else that must be journaled.
     Frame(Frame),
+    /// A frame longer than [`FRAME_BYTES_MAX`](crate::frame::FRAME_BYTES_MAX); its head is
+    /// journaled with its length.
+    Oversized {
+        /// When its last byte was received.
+        received_at: Timestamp,
+        /// Its whole length in bytes.
+        length: u64,
+        /// Its first bytes, at most 64 KiB.
+        head: Bytes,
+    },
     /// The feed showed that it is alive, by a ping or the like; nothing to journal.
     Alive,
     /// The other side closed the connection, with its reason.

@@ -1,7 +1,9 @@
 //! Frames as records: how a live source's journal, the topic `<source>.raw`, is written and read.
 //!
 //! One record a frame: the value is the frame, the timestamp its time of receipt in whole
-//! milliseconds, and the header [`CONNECTION_HEADER`] its connection as a big-endian `u32`.
+//! milliseconds, and the header [`CONNECTION_HEADER`] its connection as a big-endian `u32`. Of a
+//! frame longer than [`FRAME_BYTES_MAX`] the value is the head, and the header [`LENGTH_HEADER`] its
+//! whole length as a big-endian `u64`.
 
 use bytes::Bytes;
 
@@ -9,10 +11,17 @@ use super::{BATCH_HEADER_BYTES, BatchWriter, RecordRef, batches};
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_BYTES_MAX, Frame, FrameSpan, Frames};
 use crate::source::Oversized;
+use crate::time::Timestamp;
 use crate::topic::Offset;
 
 /// Name of the header that holds a frame's connection.
 pub const CONNECTION_HEADER: &[u8] = b"c";
+
+/// Name of the header that holds the whole length of a frame whose value is only its head.
+pub const LENGTH_HEADER: &[u8] = b"thalweg.length";
+
+/// Name of the header that holds the whole length of a frame that was too long.
+pub const LENGTH_HEADER: &[u8] = b"thalweg.length";
 
 /// Bytes a frame's record takes beside the frame, at most: lengths and deltas, and the header.
 const RECORD_OVERHEAD_BYTES: usize = 40;
@@ -40,12 +49,31 @@ pub fn encode_frames(frames: &[Frame]) -> Result<Bytes> {
     Ok(writer.finish())
 }
 
+/// Encodes what is kept of a frame longer than [`FRAME_BYTES_MAX`]: its head and `length`.
+///
+/// # Errors
+///
+/// `Invalid` when even the head is longer than a batch may be.
+pub fn encode_oversized(
+    received_at: Timestamp,
+    connection: u32,
+    length: u64,
+    head: &[u8],
+) -> Result<Bytes> {
+    let (connection, length) = (connection.to_be_bytes(), length.to_be_bytes());
+    let headers = [(CONNECTION_HEADER, Some(&connection[..])), (LENGTH_HEADER, Some(&length[..]))];
+    let mut writer = BatchWriter::default();
+    writer.push(received_at, None, Some(head), &headers)?;
+    Ok(writer.finish())
+}
+
 /// Frames read from a journal.
 #[derive(Clone, Debug, Default)]
 pub struct JournalFrames {
     /// The frames; their spans point into the buffer they were read from.
     pub frames: Frames,
-    /// Records longer than [`FRAME_BYTES_MAX`]; only other writers than sources make them.
+    /// Records with a [`LENGTH_HEADER`], and those longer than [`FRAME_BYTES_MAX`], which only
+    /// other writers than sources make.
     pub oversized: Vec<Oversized>,
 }
 
@@ -74,12 +102,13 @@ pub fn decode_frames(partition: u32, buffer: &Bytes, from: Offset) -> Result<Jou
                 continue;
             }
             let value = record.value.unwrap_or_default();
-            if value.len() > FRAME_BYTES_MAX {
+            let length = whole_length(&record).unwrap_or(0).max(value.len() as u64);
+            if length > FRAME_BYTES_MAX as u64 {
                 read.oversized.push(Oversized {
                     offset: record.offset,
                     received_at: record.timestamp,
-                    length: value.len() as u64,
-                    head: buffer.slice_ref(&value[..HEAD_BYTES]),
+                    length,
+                    head: buffer.slice_ref(&value[..value.len().min(HEAD_BYTES)]),
                 });
                 continue;
             }
@@ -100,7 +129,15 @@ pub fn decode_frames(partition: u32, buffer: &Bytes, from: Offset) -> Result<Jou
 
 /// The connection a frame's record came by, if it says so.
 pub fn connection(record: &RecordRef<'_>) -> Option<u32> {
+    Some(u32::from_be_bytes(header(record, CONNECTION_HEADER)?.try_into().ok()?))
+}
+
+/// The length of the frame of which the record holds only the head.
+fn whole_length(record: &RecordRef<'_>) -> Option<u64> {
+    Some(u64::from_be_bytes(header(record, LENGTH_HEADER)?.try_into().ok()?))
+}
+
+fn header<'a>(record: &RecordRef<'a>, wanted: &[u8]) -> Option<&'a [u8]> {
     let mut headers = record.headers;
-    let (_, value) = headers.find(|(name, _)| *name == CONNECTION_HEADER)?;
-    Some(u32::from_be_bytes(value?.try_into().ok()?))
+    headers.find(|(name, _)| *name == wanted)?.1
 }

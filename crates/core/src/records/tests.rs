@@ -317,6 +317,27 @@ fn what_is_too_long_for_a_frame_is_set_aside() {
     let read = decode_frames(0, &encoded, 0).unwrap();
     assert_eq!(read.frames.len(), 2);
     let [oversized] = &read.oversized[..] else { panic!("one is too long") };
-    assert_eq!(oversized.length, FRAME_BYTES_MAX as u64 + 1);
+    assert_eq!((oversized.offset, oversized.length), (1, FRAME_BYTES_MAX as u64 + 1));
     assert_eq!(oversized.head.len(), 64 << 10);
+
+    let journaled = encode_oversized(Timestamp(7000), 3, u64::MAX, b"head").unwrap();
+    let read = decode_frames(0, &journaled, 0).unwrap();
+    assert!(read.frames.is_empty());
+    let [oversized] = &read.oversized[..] else { panic!("it is too long") };
+    assert_eq!((oversized.length, &oversized.head[..]), (u64::MAX, &b"head"[..]));
+    assert_eq!(oversized.received_at, Timestamp(7000));
+}
+
+#[test]
+fn a_head_kept_of_a_frame_is_no_frame() {
+    let length = (FRAME_BYTES_MAX as u64 + 7).to_be_bytes();
+    let mut writer = BatchWriter::default();
+    for length in [&length[..], &length[..3]] {
+        writer.push(Timestamp(0), None, Some(b"head"), &[(LENGTH_HEADER, Some(length))]).unwrap();
+    }
+    let read = decode_frames(0, &writer.finish(), 0).unwrap();
+    let [oversized] = &read.oversized[..] else { panic!("one says how long it was") };
+    assert_eq!(oversized.length, FRAME_BYTES_MAX as u64 + 7);
+    assert_eq!(&oversized.head[..], b"head");
+    assert_eq!(read.frames.len(), 1, "a malformed length is none");
 }
