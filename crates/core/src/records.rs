@@ -38,7 +38,10 @@ pub use self::decode::{
     Batch, Batches, DecodedRecord, HeaderRefs, RecordRef, Records, batches, decode,
 };
 pub use self::encode::{BatchWriter, encode};
-pub use self::frames::{CONNECTION_HEADER, JournalFrames, LENGTH_HEADER, connection, decode_frames, encode_frames, encode_oversized};
+pub use self::frames::{
+    CONNECTION_HEADER, JournalFrames, LENGTH_HEADER, connection, decode_frames, encode_frames,
+    encode_oversized,
+};
 use crate::error::{Error, Result};
 use crate::frame::FRAME_BYTES_MAX;
 use crate::time::Timestamp;

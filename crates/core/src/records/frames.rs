@@ -20,9 +20,6 @@ pub const CONNECTION_HEADER: &[u8] = b"c";
 /// Name of the header that holds the whole length of a frame whose value is only its head.
 pub const LENGTH_HEADER: &[u8] = b"thalweg.length";
 
-/// Name of the header that holds the whole length of a frame that was too long.
-pub const LENGTH_HEADER: &[u8] = b"thalweg.length";
-
 /// Bytes a frame's record takes beside the frame, at most: lengths and deltas, and the header.
 const RECORD_OVERHEAD_BYTES: usize = 40;
 
