@@ -1,0 +1,212 @@
+//! The sink of a table: rows go into files at once, and into the table at the commit.
+//!
+//! The stamp is compared on the very state the commit is put after (D1), so the rules are one pure
+//! function, [`judge`]. A commit with nothing staged moves the stamp only when another incarnation
+//! takes over, or a minute of the clock has passed since it last moved: an idle table gets no
+//! commit every few seconds, and a restart still replays little.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use deltalake_core::kernel::{Action, Add};
+use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
+use thalweg_core::time::Timestamp;
+use thalweg_core::{Error, Result};
+
+use super::actions::{self, Operation};
+use super::log::Head;
+use super::rewrite::ATTEMPTS_MAX;
+use super::table::Shared;
+use super::writer::{Writer, remove};
+
+/// How long the stamp may stand still while there are no rows.
+const STAMP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Appends to a table.
+pub(crate) struct DeltaSink {
+    shared: Arc<Shared>,
+    /// The stamps the table held when this sink last looked or committed.
+    seen: BTreeMap<String, Stamp>,
+    writer: Option<Writer>,
+    moved_at: Timestamp,
+}
+
+impl DeltaSink {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, seen: BTreeMap::new(), writer: None, moved_at: Timestamp::MIN }
+    }
+
+    /// Commits `adds` under `stamp`, and says which version that is; none when the table had the
+    /// epoch already. What it does not commit it removes, but not after an error in doubt (D3).
+    async fn append(&mut self, stamp: &Stamp, adds: Vec<Add>) -> Result<Option<u64>> {
+        let shared = self.shared.clone();
+        let mut head = shared.head.lock().await;
+        for _ in 0..ATTEMPTS_MAX {
+            shared.catch_up(&mut head).await?;
+            let held = shared.stamps(&mut head).await?.remove(&stamp.pipeline);
+            let verdict = judge(held.as_ref(), self.seen.get(&stamp.pipeline), stamp);
+            if verdict != Verdict::Commit {
+                remove(&shared.objects(), &adds).await;
+            }
+            match verdict {
+                Verdict::Commit => {}
+                Verdict::Repeated => return Ok(None),
+                Verdict::Fenced => return Err(self.fenced(held.as_ref(), stamp)),
+            }
+            let commit = self.commit_actions(&head, held.as_ref(), stamp, &adds)?;
+            if shared.log.append(&mut head, &commit).await? {
+                self.seen.insert(stamp.pipeline.clone(), stamp.clone());
+                self.moved_at = shared.env.clock.now();
+                shared.tidy_when_due(&head);
+                return Ok(Some(head.version));
+            }
+        }
+        remove(&shared.objects(), &adds).await;
+        Err(shared.outrun())
+    }
+
+    fn commit_actions(
+        &self,
+        head: &Head,
+        held: Option<&Stamp>,
+        stamp: &Stamp,
+        adds: &[Add],
+    ) -> Result<Vec<Action>> {
+        let at = self.shared.env.clock.now();
+        let mut commit = vec![actions::commit_info(Operation::Append, at, None)];
+        if held.is_none_or(|held| held.incarnation != stamp.incarnation) {
+            commit.push(Action::Metadata(actions::with_feed(&head.metadata, stamp)?));
+        }
+        commit.push(actions::stamp_action(stamp)?);
+        commit.extend(adds.iter().cloned().map(Action::Add));
+        Ok(commit)
+    }
+
+    fn fenced(&self, held: Option<&Stamp>, stamp: &Stamp) -> Error {
+        let held = held.map_or_else(
+            || "holds no stamp".to_owned(),
+            |held| format!("holds epoch {} of incarnation {}", held.epoch, held.incarnation),
+        );
+        Error::fenced(format!("another writer has been at table `{}`", self.shared.name))
+            .with_detail(format!("It {held} for pipeline `{}`.", stamp.pipeline))
+    }
+}
+
+#[async_trait]
+impl Sink for DeltaSink {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    async fn open(&mut self) -> Result<Option<Stamp>> {
+        self.discard().await;
+        let shared = self.shared.clone();
+        let mut head = shared.head.lock().await;
+        shared.catch_up(&mut head).await?;
+        self.seen = shared.stamps(&mut head).await?;
+        self.moved_at = shared.env.clock.now();
+        match &shared.options.fed_by {
+            Some(pipeline) => Ok(self.seen.get(pipeline).cloned()),
+            None if self.seen.len() > 1 => {
+                let pipelines: Vec<&str> = self.seen.keys().map(String::as_str).collect();
+                Err(Error::invalid(format!("table `{}` is fed by several pipelines", shared.name))
+                    .with_detail(format!("They are {}.", pipelines.join(", "))))
+            }
+            None => Ok(self.seen.values().next().cloned()),
+        }
+    }
+
+    async fn write(&mut self, _: Epoch, rows: &RecordBatch) -> Result<()> {
+        let writer = self.writer.get_or_insert_with(|| self.shared.writer());
+        writer.write(rows).await
+    }
+
+    async fn commit(&mut self, stamp: &Stamp) -> Result<Committed> {
+        let adds = match &mut self.writer {
+            Some(writer) => writer.finish().await?,
+            None => Vec::new(),
+        };
+        self.writer = None;
+        if adds.is_empty() {
+            let seen = self.seen.get(&stamp.pipeline);
+            let is_known = seen.is_some_and(|seen| seen.incarnation == stamp.incarnation);
+            let stood_still = self.shared.env.clock.now().since(self.moved_at);
+            if is_known && stood_still < STAMP_INTERVAL {
+                return Ok(Committed::default());
+            }
+        }
+        let Some(version) = self.append(stamp, adds).await? else {
+            return Ok(Committed::default());
+        };
+        let committed = self.shared.log.read(version).await?;
+        let rows_written = committed.as_deref().and_then(actions::rows_added).ok_or_else(|| {
+            Error::internal(format!("commit {version} just made does not say its rows"))
+        })?;
+        Ok(Committed { rows_written, rows_superseded: 0 })
+    }
+
+    async fn discard(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.discard().await;
+        }
+    }
+}
+
+/// What becomes of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Commit,
+    /// The table has the epoch already, from us.
+    Repeated,
+    /// Somebody else has moved the stamp since we looked.
+    Fenced,
+}
+
+/// Judges a commit by the stamp the table holds and the one this sink last saw there.
+fn judge(held: Option<&Stamp>, seen: Option<&Stamp>, stamp: &Stamp) -> Verdict {
+    if held != seen {
+        return Verdict::Fenced;
+    }
+    match held {
+        Some(held) if held.incarnation == stamp.incarnation && held.epoch >= stamp.epoch => {
+            Verdict::Repeated
+        }
+        _ => Verdict::Commit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_judged_by_what_the_table_holds_and_what_was_seen() {
+        use Verdict::{Commit, Fenced, Repeated};
+        check(None, None, ("a", 1), Commit);
+        check(Some(("a", 4)), Some(("a", 4)), ("a", 5), Commit);
+        check(Some(("a", 5)), Some(("a", 5)), ("a", 5), Repeated);
+        check(Some(("a", 5)), Some(("a", 5)), ("a", 3), Repeated);
+        check(Some(("a", 5)), Some(("a", 4)), ("a", 5), Fenced);
+        check(Some(("a", 5)), None, ("a", 1), Fenced);
+        check(None, Some(("a", 5)), ("a", 6), Fenced);
+        check(Some(("b", 9)), Some(("a", 5)), ("a", 6), Fenced);
+        // Another incarnation takes over what it saw, from wherever it stands.
+        check(Some(("a", 9)), Some(("a", 9)), ("b", 2), Commit);
+    }
+
+    type Known<'a> = Option<(&'a str, Epoch)>;
+
+    #[track_caller]
+    fn check(held: Known<'_>, seen: Known<'_>, stamp: (&str, Epoch), expected: Verdict) {
+        let known = |known: Known<'_>| known.map(stamped);
+        let verdict = judge(known(held).as_ref(), known(seen).as_ref(), &stamped(stamp));
+        assert_eq!(verdict, expected, "held {held:?}, seen {seen:?}, stamp {stamp:?}");
+    }
+
+    fn stamped((incarnation, epoch): (&str, Epoch)) -> Stamp {
+        Stamp { incarnation: incarnation.to_owned(), pipeline: "p".to_owned(), epoch }
+    }
+}
