@@ -1,1 +1,17 @@
-//! placeholder
+//! Continuous SQL: decoded rows to results, exactly once, with state that survives.
+//!
+//! In the order of the flow: [`sql`] plans and checks, [`program`] turns a plan into [`operators`],
+//! [`intake`] makes frames into valid rows; beside them [`epoch`], [`checkpoint`], [`watermark`],
+//! [`sides`] and [`results`].
+//!
+//! Architecture invariant: beside `lake` and the binary, the only crate that knows DataFusion.
+
+pub mod checkpoint;
+pub mod epoch;
+pub mod intake;
+pub mod operators;
+pub mod program;
+pub mod results;
+pub mod sides;
+pub mod sql;
+pub mod watermark;

@@ -1,0 +1,609 @@
+//! Programs: a stream's plan as operators that run for ever.
+//!
+//! A plan that DataFusion made is walked once, from the scan up, and each node becomes an operator.
+//! What a stream cannot do is refused here, in words, before anything starts. Two streams may share
+//! their beginning: each runs it, since a pipeline is one stream (S8).
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{
+    Aggregate as AggregatePlan, Expr, Filter as FilterPlan, LogicalPlan, Projection, SubqueryAlias,
+    Window, WindowFrameBound, WindowFunctionDefinition,
+};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
+use thalweg_core::problem::SqlProblem;
+use thalweg_core::schema::meta;
+use thalweg_core::time::Timestamp;
+use thalweg_core::{Error, Result};
+
+use crate::operators::aggregate::{Aggregate, AggregateConfig, Emit, OutputColumn};
+use crate::operators::aggregate_state::AggregateSpec;
+use crate::operators::expressions::{Filter, Project};
+use crate::operators::over::{FunctionSpec, Over};
+use crate::operators::{Operator, Outputs, Snapshot, Tick};
+use crate::sql::functions::window_of;
+use crate::sql::problems::{Text, from_datafusion, refused};
+use crate::sql::rewrite::{Mode, is_hidden};
+use crate::sql::{Names, Planner};
+
+/// What a stream gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Each input row gives at most one row, at once.
+    RowWise,
+    /// Each window gives its rows once, when it closes.
+    Final,
+    /// Rows by key that change; a later row of a key replaces the earlier one.
+    Updating,
+}
+
+/// A stream's query, typed and fit to run for ever.
+#[derive(Clone, Debug)]
+pub struct StreamQuery {
+    /// The plan, hidden columns carried along.
+    pub plan: LogicalPlan,
+    /// The one relation that drives it, at the bottom.
+    pub source: String,
+    /// Columns of its rows, hidden ones last.
+    pub schema: SchemaRef,
+    /// What it gives.
+    pub shape: Shape,
+    /// For a stream with GROUP BY: the columns that tell its rows apart.
+    pub key: Vec<String>,
+    /// For a windowed stream: size of its windows in microseconds.
+    pub window_size: Option<i64>,
+    emit: Emit,
+}
+
+impl StreamQuery {
+    /// Columns a reader sees: those not hidden.
+    pub fn visible(&self) -> SchemaRef {
+        visible(&self.schema)
+    }
+}
+
+/// The columns of `schema` that are not hidden, without metadata.
+pub fn visible(schema: &Schema) -> SchemaRef {
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .filter(|field| !is_hidden(field.name()))
+        .map(|field| field.as_ref().clone().with_metadata(Default::default()))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Plans and checks a stream's SQL.
+///
+/// `update` asks for every change of a GROUP BY; without it windows answer once. An unwindowed
+/// GROUP BY always gives its changes.
+///
+/// # Errors
+///
+/// Every problem found, with places in `sql` where they are known.
+pub fn prepare(
+    planner: &Planner,
+    sql: &str,
+    names: &Names,
+    update: bool,
+) -> Result<StreamQuery, Vec<SqlProblem>> {
+    let text = Text::new(sql);
+    let planned = planner.plan(sql, names, Mode::Stream)?;
+    let problem = |error| from_datafusion(error, &text, names);
+    let plan = carry_hidden(planned.plan).map_err(problem)?;
+    let mut walk = Walk { state: planner.state(), update, operators: Vec::new() };
+    let end = walk.visit(&plan).map_err(|refusal| match refusal {
+        Refusal::No(message) => vec![refused(message, None)],
+        Refusal::Engine(error) => from_datafusion(error, &text, names),
+    })?;
+    let schema = Arc::clone(plan.schema().inner());
+    let key: Vec<String> =
+        end.key.iter().flatten().map(|at| schema.field(*at).name().clone()).collect();
+    if end.shape != Shape::RowWise && end.key.is_none() {
+        return Err(vec![refused(
+            "the columns of GROUP BY are not all selected, so rows could not be told apart",
+            None,
+        )]);
+    }
+    let emit = if end.shape == Shape::Updating { Emit::Update } else { Emit::Final };
+    Ok(StreamQuery {
+        plan,
+        source: end.source,
+        schema,
+        shape: end.shape,
+        key,
+        window_size: end.window_size,
+        emit,
+    })
+}
+
+/// A stream that runs.
+pub struct Program {
+    operators: Vec<Box<dyn Operator>>,
+    schema: SchemaRef,
+}
+
+impl Program {
+    /// Builds the operators of a prepared query.
+    pub fn new(planner: &Planner, query: &StreamQuery) -> Result<Self> {
+        let mut walk = Walk {
+            state: planner.state(),
+            update: query.emit == Emit::Update,
+            operators: Vec::new(),
+        };
+        walk.visit(&query.plan).map_err(|refusal| match refusal {
+            Refusal::No(message) => Error::internal(message),
+            Refusal::Engine(error) => Error::internal("a checked plan failed").with_source(error),
+        })?;
+        Ok(Self { operators: walk.operators, schema: Arc::clone(&query.schema) })
+    }
+
+    /// Columns of its rows.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Its operators, in the order of the flow.
+    pub fn operators(&self) -> &[Box<dyn Operator>] {
+        &self.operators
+    }
+
+    /// Takes a batch through every operator. Late and failed rows are told with the number of
+    /// their operator.
+    pub fn process(
+        &mut self,
+        rows: arrow::array::RecordBatch,
+        watermark: Timestamp,
+        sides: &mut Sides,
+    ) -> Result<Vec<arrow::array::RecordBatch>> {
+        self.run_from(0, vec![rows], watermark, sides)
+    }
+
+    /// Ends an epoch: windows close, changes come out.
+    pub fn end_epoch(
+        &mut self,
+        before: Timestamp,
+        tick: Tick,
+        sides: &mut Sides,
+    ) -> Result<Vec<arrow::array::RecordBatch>> {
+        let mut all = Vec::new();
+        for at in 0..self.operators.len() {
+            let mut out = Outputs::default();
+            self.operators[at].end_epoch(tick, &mut out)?;
+            sides.take(at, &mut out);
+            all.extend(self.run_from(at + 1, out.rows, before, sides)?);
+        }
+        Ok(all)
+    }
+
+    fn run_from(
+        &mut self,
+        first: usize,
+        mut rows: Vec<arrow::array::RecordBatch>,
+        watermark: Timestamp,
+        sides: &mut Sides,
+    ) -> Result<Vec<arrow::array::RecordBatch>> {
+        for (at, operator) in self.operators.iter_mut().enumerate().skip(first) {
+            let mut out = Outputs::default();
+            for batch in rows {
+                operator.process(batch, watermark, &mut out)?;
+            }
+            sides.take(at, &mut out);
+            rows = out.rows;
+        }
+        Ok(rows)
+    }
+
+    /// The state of every operator, in order.
+    pub fn snapshot(&mut self) -> Result<Vec<Snapshot>> {
+        self.operators.iter_mut().map(|operator| operator.snapshot()).collect()
+    }
+
+    /// Takes back what [`snapshot`](Self::snapshot) gave.
+    pub fn restore(&mut self, snapshots: Vec<Snapshot>) -> Result<()> {
+        if snapshots.len() != self.operators.len() {
+            return Err(Error::invalid("the checkpoint belongs to another query").with_hint(
+                "The stream's SQL was changed; reset its state to start over from the journal.",
+            ));
+        }
+        for (operator, snapshot) in self.operators.iter_mut().zip(snapshots) {
+            operator.restore(snapshot)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of state, roughly.
+    pub fn state_bytes(&self) -> usize {
+        self.operators.iter().map(|operator| operator.state_bytes()).sum()
+    }
+}
+
+/// What leaves a program at its sides.
+#[derive(Default)]
+pub struct Sides {
+    /// Late rows with the number of their operator.
+    pub late: Vec<(usize, crate::operators::LateRows)>,
+    /// Failed rows with the number of their operator.
+    pub failed: Vec<(usize, crate::operators::FailedRow)>,
+}
+
+impl Sides {
+    fn take(&mut self, operator: usize, out: &mut Outputs) {
+        self.late.extend(out.late.drain(..).map(|late| (operator, late)));
+        self.failed.extend(out.failed.drain(..).map(|failed| (operator, failed)));
+    }
+}
+
+/// Makes every row-wise part of a plan carry the hidden columns of its source along.
+pub fn carry_hidden(plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
+    let carried = |input: &Arc<LogicalPlan>| carry_hidden(input.as_ref().clone()).map(Arc::new);
+    Ok(match plan {
+        LogicalPlan::Projection(projection) => {
+            let input = carried(&projection.input)?;
+            let mut expressions = projection.expr.clone();
+            let has = |name: &str, expressions: &[Expr]| {
+                expressions.iter().any(|expression| {
+                    expression.schema_name().to_string() == name
+                        || matches!(expression, Expr::Column(column) if column.name == name)
+                })
+            };
+            for (qualifier, field) in input.schema().iter() {
+                if is_hidden(field.name()) && !has(field.name(), &expressions) {
+                    let column = Column::new(qualifier.cloned(), field.name());
+                    expressions.push(Expr::Column(column));
+                }
+            }
+            LogicalPlan::Projection(Projection::try_new(expressions, input)?)
+        }
+        LogicalPlan::Filter(filter) => {
+            let input = carried(&filter.input)?;
+            LogicalPlan::Filter(FilterPlan::try_new(filter.predicate, input)?)
+        }
+        LogicalPlan::Window(window) => {
+            let input = carried(&window.input)?;
+            LogicalPlan::Window(Window::try_new(window.window_expr, input)?)
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            let input = carried(&alias.input)?;
+            LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(input, alias.alias)?)
+        }
+        // Its rows have no record of their own, but what is late in it must be told by its record.
+        LogicalPlan::Aggregate(aggregate) => {
+            let input = carried(&aggregate.input)?;
+            let (by, answers) = (aggregate.group_expr, aggregate.aggr_expr);
+            LogicalPlan::Aggregate(AggregatePlan::try_new(input, by, answers)?)
+        }
+        other => other,
+    })
+}
+
+/// What is known at the end of the operators made so far.
+struct End {
+    source: String,
+    shape: Shape,
+    // Columns that tell rows apart; `None` once one of them is no longer there.
+    key: Option<Vec<usize>>,
+    window_size: Option<i64>,
+}
+
+enum Refusal {
+    No(String),
+    Engine(datafusion::common::DataFusionError),
+}
+
+impl From<datafusion::common::DataFusionError> for Refusal {
+    fn from(error: datafusion::common::DataFusionError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::No(error.message)
+    }
+}
+
+fn no<T>(message: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::No(message.into()))
+}
+
+struct Walk<'a> {
+    state: &'a SessionState,
+    update: bool,
+    operators: Vec<Box<dyn Operator>>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, plan: &LogicalPlan) -> Result<End, Refusal> {
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                let source = match scan.table_name.schema() {
+                    Some(schema) if schema != "public" => {
+                        return no(format!(
+                            "a stream cannot read `{schema}.{}`",
+                            scan.table_name.table()
+                        ));
+                    }
+                    _ => scan.table_name.table().to_owned(),
+                };
+                Ok(End { source, shape: Shape::RowWise, key: Some(Vec::new()), window_size: None })
+            }
+            LogicalPlan::SubqueryAlias(alias) => self.visit(&alias.input),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Filter(filter) => {
+                let end = self.visit(&filter.input)?;
+                if end.shape == Shape::Updating {
+                    return no(
+                        "HAVING over results that change is not built yet; use `emit = \"final\"` or filter where they are read",
+                    );
+                }
+                let condition = self.expression(&filter.predicate, filter.input.schema())?;
+                let schema = Arc::clone(filter.input.schema().inner());
+                self.operators.push(Box::new(Filter::new(condition, schema)));
+                Ok(end)
+            }
+            LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(_) => no("a join in a stream is not built yet"),
+            LogicalPlan::Union(_) => no("UNION in a stream is not built yet"),
+            LogicalPlan::Sort(_) => {
+                no("a stream has no end to sort at; put ORDER BY where it is read")
+            }
+            LogicalPlan::Limit(_) => no("a stream has no end to LIMIT; put it where it is read"),
+            LogicalPlan::Distinct(_) => no("DISTINCT in a stream is not built yet; use GROUP BY"),
+            other => no(format!("a stream cannot run `{}`", other.display())),
+        }
+    }
+
+    fn projection(&mut self, projection: &Projection) -> Result<End, Refusal> {
+        let mut end = self.visit(&projection.input)?;
+        let input = projection.input.schema();
+        let expressions: Result<Vec<_>, Refusal> =
+            projection.expr.iter().map(|expression| self.expression(expression, input)).collect();
+        end.key = end.key.and_then(|key| {
+            key.iter()
+                .map(|at| {
+                    projection.expr.iter().position(|expression| {
+                        matches!(unaliased(expression), Expr::Column(column)
+                            if input.maybe_index_of_column(column) == Some(*at))
+                    })
+                })
+                .collect()
+        });
+        let schema = Arc::clone(projection.schema.inner());
+        self.operators.push(Box::new(Project::new(expressions?, schema)));
+        Ok(end)
+    }
+
+    fn window(&mut self, window: &Window) -> Result<End, Refusal> {
+        let end = self.visit(&window.input)?;
+        if end.shape != Shape::RowWise {
+            return no("a window function over grouped rows is not built yet");
+        }
+        let input = window.input.schema();
+        let mut functions = Vec::new();
+        let mut partition_by: Option<&[Expr]> = None;
+        for expression in &window.window_expr {
+            let Expr::WindowFunction(function) = unaliased(expression) else {
+                return no(format!("`{expression}` is not a window function"));
+            };
+            let by = function.params.partition_by.as_slice();
+            if partition_by.is_some_and(|first| first != by) {
+                return no(
+                    "window functions with several PARTITION BY in one SELECT are not built yet",
+                );
+            }
+            partition_by = Some(by);
+            in_arrival_order(function)?;
+            functions.push(self.window_function(function, input)?);
+        }
+        let keys: Result<Vec<_>, Refusal> = partition_by
+            .unwrap_or_default()
+            .iter()
+            .map(|expression| self.expression(expression, input))
+            .collect();
+        let over = Over::new(keys?, functions, input.inner(), Arc::clone(window.schema.inner()))?;
+        self.operators.push(Box::new(over));
+        Ok(end)
+    }
+
+    fn window_function(
+        &self,
+        function: &WindowFunction,
+        input: &DFSchema,
+    ) -> Result<FunctionSpec, Refusal> {
+        let name = function.fun.name().to_owned();
+        let params = &function.params;
+        if params.null_treatment.is_some_and(|treatment| {
+            treatment == datafusion::logical_expr::expr::NullTreatment::IgnoreNulls
+        }) {
+            return no(format!("`{name}` with IGNORE NULLS is not built yet"));
+        }
+        let frame = &params.window_frame;
+        let from_first =
+            matches!(&frame.start_bound, WindowFrameBound::Preceding(bound) if bound.is_null());
+        let to_current = matches!(frame.end_bound, WindowFrameBound::CurrentRow);
+        let value = || -> Result<(Arc<dyn PhysicalExpr>, arrow::datatypes::DataType), Refusal> {
+            let Some(value) = params.args.first() else {
+                return no(format!("`{name}` needs a value"));
+            };
+            let value = self.expression(value, input)?;
+            let data_type = value.data_type(input.as_arrow())?;
+            Ok((value, data_type))
+        };
+        match (&function.fun, name.as_str()) {
+            (WindowFunctionDefinition::WindowUDF(_), "lag") => {
+                let (value, data_type) = value()?;
+                let depth = match params.args.get(1).map(literal) {
+                    None => 1,
+                    Some(Some(depth)) => match depth.cast_to(&arrow::datatypes::DataType::Int64)? {
+                        ScalarValue::Int64(Some(depth)) => depth,
+                        _ => return no("`lag` needs a constant number of rows"),
+                    },
+                    Some(None) => return no("`lag` needs a constant number of rows"),
+                };
+                if !(1..=1_000_000).contains(&depth) {
+                    return no(
+                        "`lag` looks back by 1 to 1,000,000 rows; what looks ahead is not known yet",
+                    );
+                }
+                let default = match params.args.get(2).map(literal) {
+                    None => None,
+                    Some(Some(default)) => Some(default.cast_to(&data_type)?),
+                    Some(None) => return no("`lag` needs a constant default"),
+                };
+                let depth = usize::try_from(depth).expect("checked above");
+                Ok(FunctionSpec::Lag { value, depth, default, data_type })
+            }
+            (WindowFunctionDefinition::WindowUDF(_), "first_value") if from_first => {
+                let (value, data_type) = value()?;
+                Ok(FunctionSpec::First { value, data_type })
+            }
+            (WindowFunctionDefinition::WindowUDF(_), "last_value") if to_current => {
+                Ok(FunctionSpec::Current { value: value()?.0 })
+            }
+            (WindowFunctionDefinition::WindowUDF(_), "row_number") => Ok(FunctionSpec::RowNumber),
+            (WindowFunctionDefinition::WindowUDF(_), "lead") => {
+                no("`lead` looks at rows that have not come yet")
+            }
+            (WindowFunctionDefinition::AggregateUDF(aggregate), _) if from_first && to_current => {
+                if params.filter.is_some() || params.distinct {
+                    return no(format!("`{name}` OVER with FILTER or DISTINCT is not built yet"));
+                }
+                let call = Expr::AggregateFunction(AggregateFunction::new_udf(
+                    Arc::clone(aggregate),
+                    params.args.clone(),
+                    false,
+                    None,
+                    Vec::new(),
+                    None,
+                ));
+                let lowered = self.lower(&call, input)?;
+                Ok(FunctionSpec::Running(lowered.aggregate))
+            }
+            _ if !to_current => no(format!("`{name}` looks at rows that have not come yet")),
+            _ => no(format!("`{name}` OVER with this frame is not built yet")),
+        }
+    }
+
+    fn aggregate(&mut self, aggregate: &AggregatePlan) -> Result<End, Refusal> {
+        let mut end = self.visit(&aggregate.input)?;
+        if end.shape != Shape::RowWise {
+            return no("GROUP BY over grouped rows is not built yet");
+        }
+        let input = aggregate.input.schema();
+        let mut keys = Vec::new();
+        let mut layout = Vec::new();
+        let mut window = None;
+        for expression in &aggregate.group_expr {
+            if matches!(expression, Expr::GroupingSet(_)) {
+                return no("grouping sets in a stream are not built yet");
+            }
+            let physical = self.expression(expression, input)?;
+            let edge = match unaliased(expression) {
+                Expr::Column(column) => {
+                    input.maybe_index_of_column(column).and_then(|at| window_of(input.field(at)))
+                }
+                _ => None,
+            };
+            match edge {
+                Some((edge, size)) => {
+                    window.get_or_insert((physical, edge, size));
+                    layout.push(OutputColumn::Window(edge));
+                }
+                None => {
+                    layout.push(OutputColumn::Key(keys.len()));
+                    keys.push(physical);
+                }
+            }
+        }
+        let mut aggregates = Vec::new();
+        for expression in &aggregate.aggr_expr {
+            let LoweredAggregate { aggregate: function, filter, order_bys } =
+                self.lower(expression, input)?;
+            let arguments = function
+                .expressions()
+                .into_iter()
+                .chain(order_bys.into_iter().map(|order| order.expr))
+                .collect();
+            layout.push(OutputColumn::Answer(aggregates.len()));
+            aggregates.push(AggregateSpec { function, arguments, filter });
+        }
+        let emit = if window.is_some() && !self.update { Emit::Final } else { Emit::Update };
+        end.shape = if emit == Emit::Final { Shape::Final } else { Shape::Updating };
+        end.key = Some((0..aggregate.group_expr.len()).collect());
+        end.window_size = window.as_ref().map(|(.., size)| *size);
+        let config = AggregateConfig {
+            keys,
+            aggregates,
+            window,
+            emit,
+            layout,
+            schema: Arc::clone(aggregate.schema.inner()),
+        };
+        self.operators.push(Box::new(Aggregate::new(config, input.inner())?));
+        Ok(end)
+    }
+
+    fn expression(
+        &self,
+        expression: &Expr,
+        schema: &DFSchema,
+    ) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
+        if expression.is_volatile() {
+            return no(format!(
+                "`{expression}` would give another value each time it is run again"
+            ));
+        }
+        Ok(self.state.create_physical_expr(expression.clone(), schema)?)
+    }
+
+    fn lower(&self, expression: &Expr, input: &DFSchema) -> Result<LoweredAggregate, Refusal> {
+        let context = PhysicalPlanningContext::default();
+        let props = self.state.execution_props();
+        let builder =
+            LoweredAggregateBuilder::new(expression, input, input.as_arrow(), props, &context);
+        Ok(builder.build()?)
+    }
+}
+
+/// Whether a window function is ordered by arrival; what else there could be is refused.
+fn in_arrival_order(function: &WindowFunction) -> Result<(), Refusal> {
+    let name = function.fun.name();
+    let names: Vec<Option<&str>> = function
+        .params
+        .order_by
+        .iter()
+        .map(|sort| match &sort.expr {
+            Expr::Column(column) if sort.asc => Some(column.name.as_str()),
+            _ => None,
+        })
+        .collect();
+    match names.as_slice() {
+        [Some(meta::OFFSET), Some(meta::ROW)] => Ok(()),
+        [] => no(format!("`{name}` needs ORDER BY _offset, the order of arrival")),
+        _ => no(format!("`{name}` OVER in another order than _offset is not built yet")),
+    }
+}
+
+fn unaliased(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}
+
+fn literal(expression: &Expr) -> Option<ScalarValue> {
+    match unaliased(expression) {
+        Expr::Literal(value, _) => Some(value.clone()),
+        Expr::Cast(cast) => literal(&cast.expr)?.cast_to(cast.field.data_type()).ok(),
+        Expr::Negative(inner) => literal(inner)?.arithmetic_negate().ok(),
+        _ => None,
+    }
+}

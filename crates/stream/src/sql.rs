@@ -1,0 +1,287 @@
+//! SQL: from text to a logical plan, with every problem at its place.
+//!
+//! The dialect is DataFusion's. What thalweg adds is rewritten on the parsed statement before
+//! planning ([`rewrite`]), with the spans of what the user wrote kept. What a plan becomes when it
+//! runs for ever is [`crate::program`]; problems are put into words by [`problems`].
+
+pub mod functions;
+pub mod problems;
+pub mod rewrite;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::config::Dialect;
+use datafusion::datasource::view::ViewTable;
+use datafusion::datasource::{DefaultTableSource, empty::EmptyTable};
+use datafusion::execution::{SessionStateBuilder, session_state::SessionState};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use thalweg_core::problem::SqlProblem;
+
+use self::problems::Text;
+use self::rewrite::Mode;
+
+/// What a name in FROM stands for while a statement is planned.
+#[derive(Clone)]
+pub enum Named {
+    /// Rows with these columns, which come from somewhere else.
+    Rows(SchemaRef),
+    /// Rows that a plan makes; a stream read by another stream.
+    Plan(LogicalPlan),
+    /// Rows that can be read now.
+    Table(Arc<dyn TableProvider>),
+}
+
+/// What a relation is, beside its columns.
+#[derive(Clone)]
+pub struct Entry {
+    /// What the name stands for.
+    pub named: Named,
+    /// Columns of its entity, by which `latest(x)` keeps one row.
+    pub key: Vec<String>,
+}
+
+/// The names a statement can use.
+#[derive(Clone, Default)]
+pub struct Names {
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Names {
+    /// Adds a relation; the last of equal names wins.
+    pub fn insert(&mut self, name: impl Into<String>, named: Named, key: Vec<String>) {
+        self.entries.insert(name.into(), Entry { named, key });
+    }
+
+    /// The relation of that name.
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// The columns of the relation of that name, hidden ones too.
+    pub fn schema(&self, name: &str) -> Option<SchemaRef> {
+        Some(match &self.entries.get(name)?.named {
+            Named::Rows(schema) => Arc::clone(schema),
+            Named::Plan(plan) => Arc::clone(plan.schema().inner()),
+            Named::Table(table) => table.schema(),
+        })
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+}
+
+/// A statement that was planned, not optimized.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The plan, types checked and coerced.
+    pub plan: LogicalPlan,
+    /// Names it reads, directly.
+    pub reads: Vec<String>,
+}
+
+/// Plans statements against a set of names.
+///
+/// One planner is cheap to clone and serves any number of statements; it holds no data.
+#[derive(Clone)]
+pub struct Planner {
+    state: SessionState,
+}
+
+impl Default for Planner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Planner {
+    /// A planner with DataFusion's functions and ours.
+    pub fn new() -> Self {
+        let state = SessionStateBuilder::new()
+            .with_config(session_config())
+            .with_default_features()
+            .with_scalar_functions(with_ours())
+            .build();
+        Self { state }
+    }
+
+    /// The session that plans made here belong to.
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Parses, rewrites, plans and type-checks one query.
+    ///
+    /// # Errors
+    ///
+    /// Every problem that could be found, each with its place in `sql` where one is known.
+    pub fn plan(&self, sql: &str, names: &Names, mode: Mode) -> Result<Planned, Vec<SqlProblem>> {
+        let text = Text::new(sql);
+        let mut statement = self.parse(sql, &text)?;
+        let reads = rewrite::rewrite(&mut statement, names, mode, &text)?;
+        let plan = self
+            .plan_statement(statement, names)
+            .map_err(|error| problems::from_datafusion(error, &text, names))?;
+        Ok(Planned { plan, reads })
+    }
+
+    /// Names in FROM anywhere in a query, in order of appearance, functions looked through.
+    pub fn reads(&self, sql: &str) -> Result<Vec<String>, Vec<SqlProblem>> {
+        let text = Text::new(sql);
+        Ok(rewrite::reads(&self.parse(sql, &text)?))
+    }
+
+    fn parse(&self, sql: &str, text: &Text<'_>) -> Result<SqlStatement, Vec<SqlProblem>> {
+        let parsed = self
+            .state
+            .sql_to_statement(sql, &Dialect::Generic)
+            .map_err(|error| problems::from_datafusion(error, text, &Names::default()))?;
+        match parsed {
+            Statement::Statement(statement) if matches!(*statement, SqlStatement::Query(_)) => {
+                Ok(*statement)
+            }
+            _ => Err(vec![problems::not_a_query()]),
+        }
+    }
+
+    fn plan_statement(
+        &self,
+        statement: SqlStatement,
+        names: &Names,
+    ) -> datafusion::common::Result<LogicalPlan> {
+        use datafusion::sql::planner::{ParserOptions, SqlToRel};
+        let context = names::Context::new(&self.state, names);
+        let options = ParserOptions { collect_spans: true, ..ParserOptions::default() };
+        let plan =
+            SqlToRel::new_with_options(&context, options).sql_statement_to_plan(statement)?;
+        self.state.analyzer().execute_and_check(
+            plan,
+            &self.state.config_options().clone(),
+            |_, _| {},
+        )
+    }
+}
+
+/// Settings of every session: one partition, nothing that keeps a plan from being run again.
+pub(crate) fn session_config() -> SessionConfig {
+    SessionConfig::new()
+        .with_target_partitions(1)
+        .with_information_schema(false)
+        .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
+        .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
+        .set_bool("datafusion.sql_parser.collect_spans", true)
+        .set_str("datafusion.execution.time_zone", "UTC")
+}
+
+fn with_ours() -> Vec<Arc<datafusion::logical_expr::ScalarUDF>> {
+    let mut all = datafusion::execution::SessionStateDefaults::default_scalar_functions();
+    all.extend(functions::all());
+    all
+}
+
+mod names {
+    //! How DataFusion's planner asks for names and functions.
+
+    use datafusion::catalog::TableFunction;
+    use datafusion::common::{Result, TableReference, plan_err};
+    use datafusion::config::ConfigOptions;
+    use datafusion::execution::FunctionRegistry;
+    use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+    use datafusion::logical_expr::{
+        AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF,
+    };
+
+    use super::*;
+
+    pub(super) struct Context<'a> {
+        state: &'a SessionState,
+        names: &'a Names,
+    }
+
+    impl<'a> Context<'a> {
+        pub(super) fn new(state: &'a SessionState, names: &'a Names) -> Self {
+            Self { state, names }
+        }
+    }
+
+    impl ContextProvider for Context<'_> {
+        fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+            let full = match name.schema() {
+                Some(schema) if schema != "public" => format!("{schema}.{}", name.table()),
+                _ => name.table().to_owned(),
+            };
+            let provider: Arc<dyn TableProvider> = match self.names.get(&full).map(|it| &it.named) {
+                Some(Named::Rows(schema)) => Arc::new(EmptyTable::new(Arc::clone(schema))),
+                Some(Named::Plan(plan)) => Arc::new(ViewTable::new(plan.clone(), None)),
+                Some(Named::Table(table)) => Arc::clone(table),
+                None => return plan_err!("table '{full}' not found"),
+            };
+            Ok(Arc::new(DefaultTableSource::new(provider)))
+        }
+
+        fn get_table_function_source(
+            &self,
+            name: &str,
+            args: Vec<datafusion::logical_expr::Expr>,
+        ) -> Result<Arc<dyn TableSource>> {
+            let _ = args;
+            let _: Option<&TableFunction> = None;
+            plan_err!("no table function '{name}'")
+        }
+
+        fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+            self.state.expr_planners()
+        }
+
+        fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+            None
+        }
+
+        fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+            self.state.udf(name).ok()
+        }
+
+        fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+            None
+        }
+
+        fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+            self.state.udaf(name).ok()
+        }
+
+        fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+            self.state.udwf(name).ok()
+        }
+
+        fn get_variable_type(&self, _names: &[String]) -> Option<arrow::datatypes::DataType> {
+            None
+        }
+
+        fn options(&self) -> &ConfigOptions {
+            self.state.config_options()
+        }
+
+        fn udf_names(&self) -> Vec<String> {
+            self.state.scalar_functions().keys().cloned().collect()
+        }
+
+        fn udaf_names(&self) -> Vec<String> {
+            self.state.aggregate_functions().keys().cloned().collect()
+        }
+
+        fn udwf_names(&self) -> Vec<String> {
+            self.state.window_functions().keys().cloned().collect()
+        }
+
+        fn higher_order_function_names(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+}
