@@ -43,6 +43,13 @@ pub trait Store: Send + Sync {
 
     /// Entries of a history with numbers above `after`, oldest first, at most `limit`.
     async fn entries(&self, history: &str, after: i64, limit: usize) -> Result<Vec<Entry>>;
+
+    /// May forget entries of a history with numbers up to `through`; no number is used again.
+    ///
+    /// A history that is not trimmed is right, only longer: the default forgets nothing.
+    async fn trim(&self, _history: &str, _through: i64) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A row of the store.

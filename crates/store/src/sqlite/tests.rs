@@ -56,26 +56,22 @@ fn of_many_claims_at_once_one_wins_each_round() {
         let folder = folder();
         let store = open(&folder).await;
         store.put("counter", "c", Expected::Absent, &json!(0)).await.expect("written");
-        let claims: Vec<_> = (0..8)
-            .map(|_| {
-                let store = store.clone();
-                tokio::task::spawn(async move {
-                    let mut won = 0;
-                    while won < 5 {
-                        let row = store.get("counter", "c").await.expect("read").expect("there");
-                        let next = json!(row.value.as_i64().expect("a number") + 1);
-                        match store.put("counter", "c", Expected::Version(row.version), &next).await
-                        {
-                            Ok(_) => won += 1,
-                            Err(error) => assert_eq!(error.kind, ErrorKind::Fenced),
-                        }
+        let mut claims = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let store = store.clone();
+            claims.spawn(async move {
+                let mut won = 0;
+                while won < 5 {
+                    let row = store.get("counter", "c").await.expect("read").expect("there");
+                    let next = json!(row.value.as_i64().expect("a number") + 1);
+                    match store.put("counter", "c", Expected::Version(row.version), &next).await {
+                        Ok(_) => won += 1,
+                        Err(error) => assert_eq!(error.kind, ErrorKind::Fenced),
                     }
-                })
-            })
-            .collect();
-        for claim in claims {
-            claim.await.expect("the claimant ends");
+                }
+            });
         }
+        claims.join_all().await;
         let row = store.get("counter", "c").await.expect("read").expect("there");
         assert_eq!((row.version, row.value), (41, json!(40)));
     });
