@@ -1,0 +1,368 @@
+//! Keys of `[source.X]`.
+
+use super::shape::{Word, word};
+use super::{Group, Key, Kind, Shape, key, planned};
+
+const TEXTS: Shape = Shape::List(&Shape::Text);
+const SECRETS: Shape = Shape::List(&Shape::Secret);
+const COLUMNS: Shape = Shape::List(&Shape::Column);
+
+const ON_INVALID: &[Word] = &[
+    word("quarantine", "the row goes to quarantine with the reason, and the source goes on"),
+    word("fail", "the source stops at the row"),
+];
+
+const EPOCH_UNITS: &[Word] = &[
+    word("s", "seconds"),
+    word("ms", "milliseconds"),
+    word("us", "microseconds"),
+    word("ns", "nanoseconds, cut to microseconds"),
+];
+
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        path: "source.*",
+        keys: &[
+            "websocket",
+            "finnhub",
+            "file",
+            "http",
+            "binance",
+            "coinbase",
+            "kraken",
+            "s3",
+            "topic",
+            "kafka",
+            "exec",
+            "push",
+            "first_of",
+        ],
+        is_required: true,
+        noun: "a connector",
+    },
+    Group {
+        path: "source.*.format",
+        keys: &["json", "csv", "html", "parquet", "avro"],
+        is_required: true,
+        noun: "a format",
+    },
+];
+
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "source",
+        Shape::Table,
+        "Feeds: a connector that receives frames, how a frame decodes to rows, and checks.",
+    ),
+    key(
+        "source.*",
+        Shape::Table,
+        "One feed. What cannot be read again is journaled in the topic `NAME.raw` before it is \
+         parsed (S0).",
+    ),
+    key(
+        "source.*.websocket",
+        Shape::Table,
+        "A WebSocket; a message is a frame. The format is JSON unless `format` says otherwise.",
+    ),
+    key("source.*.websocket.url", Shape::Secret, "Its address, `ws://` or `wss://`.")
+        .example("wss://feed.example.com/v1?key=${FEED_KEY}")
+        .required(),
+    key("source.*.websocket.subscribe", SECRETS, "Messages to send after each connect, in order.")
+        .example(r#"['{"op":"subscribe","channel":"trades"}']"#),
+    key("source.*.websocket.subscribe_interval", Shape::Delay, "Pause between two of them.")
+        .default("20ms"),
+    key(
+        "source.*.websocket.alive",
+        TEXTS,
+        "Messages that only show that the feed is alive; they are not journaled.",
+    )
+    .example(r#"["$.type = 'ping'"]"#),
+    key(
+        "source.*.websocket.keys",
+        TEXTS,
+        "What is missed while there is no connection, such as symbols; a gap is marked for each \
+         (S14). Default: one gap for the feed as a whole.",
+    )
+    .example(r#"["BTC-USD"]"#),
+    key("source.*.websocket.headers", Shape::Table, "Headers of the opening request."),
+    key("source.*.websocket.headers.*", Shape::Secret, "One header.").example("Bearer ${FEED_KEY}"),
+    key(
+        "source.*.websocket.heartbeat",
+        Shape::Table,
+        "A message to send again and again, where the feed wants one.",
+    ),
+    key("source.*.websocket.heartbeat.message", Shape::Text, "The message.")
+        .example(r#"{"op":"ping"}"#)
+        .required(),
+    key("source.*.websocket.heartbeat.every", Shape::Duration, "Time between two.").default("20s"),
+    key(
+        "source.*.finnhub",
+        Shape::Table,
+        "Trades from Finnhub: a preset of `websocket` that brings format, columns, `key` and \
+         `event_time`.",
+    ),
+    key("source.*.finnhub.token", Shape::Token, "The API key.")
+        .example("${FINNHUB_TOKEN}")
+        .required(),
+    key("source.*.finnhub.symbols", TEXTS, "Symbols to subscribe to.")
+        .example(r#"["AAPL", "BINANCE:BTCUSDT"]"#)
+        .required(),
+    key("source.*.finnhub.url", Shape::Secret, "Its address; that of `thalweg simulate`, say.")
+        .default("wss://ws.finnhub.io"),
+    key(
+        "source.*.file",
+        Shape::Table,
+        "Files that are there, in the order of their names; a line is a frame. Needs `format`.",
+    ),
+    key(
+        "source.*.file.path",
+        Shape::Path,
+        "Path relative to the project folder; `*`, `?` and `[…]` match within a name, `**` any \
+         number of folders.",
+    )
+    .example("data/*.csv")
+    .required(),
+    key(
+        "source.*.file.rate",
+        Shape::Rate,
+        "Rows to read at most per unit of time, to replay a file as if it were live. Default: \
+         as fast as possible.",
+    ),
+    key("source.*.format", Shape::Table, "How a frame decodes to rows."),
+    key("source.*.format.json", Shape::Table, "JSON, one value a frame."),
+    key(
+        "source.*.format.json.rows",
+        Shape::Text,
+        "Where in the frame the rows are. Default: the frame is one row.",
+    )
+    .example("$.data[*]"),
+    key(
+        "source.*.format.json.only_if",
+        Shape::Text,
+        "Frames for which this does not hold are counted as filtered: pings, acknowledgements, \
+         errors of the feed.",
+    )
+    .example("$.type = 'trade'"),
+    key(
+        "source.*.format.json.notices",
+        Shape::List(&Shape::Table),
+        "Frames in which the feed reports an error: counted, logged and shown (S14).",
+    ),
+    key("source.*.format.json.notices.when", Shape::Text, "Which frames.")
+        .example("$.type = 'error'")
+        .required(),
+    key("source.*.format.json.notices.message", Shape::Text, "Where the message is.")
+        .example("$.msg")
+        .required(),
+    key("source.*.format.csv", Shape::Table, "Comma-separated values."),
+    key(
+        "source.*.format.csv.header",
+        Shape::Boolean,
+        "Whether the first line of each file names the columns; without it columns are taken \
+         in the order of their declaration.",
+    )
+    .default("true"),
+    key("source.*.format.csv.null", TEXTS, "Fields that mean NULL.").default(r#"[""]"#),
+    key("source.*.format.csv.delimiter", Shape::Character, "What separates fields.").default(","),
+    key(
+        "source.*.format.csv.quote",
+        Shape::Character,
+        "What encloses a field that holds delimiters.",
+    )
+    .default("\""),
+    planned("source.*.format.html", Shape::Table, "A table of a web page."),
+    key("source.*.format.html.table", Shape::Table, "Which one."),
+    key("source.*.format.html.table.headers", TEXTS, "Texts of its header cells.")
+        .example(r#"["Name", "Price"]"#),
+    key("source.*.format.html.json", Shape::Text, "The script element whose JSON is read instead.")
+        .example("script#__NEXT_DATA__"),
+    planned("source.*.format.parquet", Shape::Table, "Parquet files."),
+    planned("source.*.format.avro", Shape::Table, "Avro files."),
+    key(
+        "source.*.columns",
+        Shape::Table,
+        "The columns of a row, by name. Their order is the order of the columns in SQL.",
+    ),
+    key(
+        "source.*.columns.*",
+        Shape::Table,
+        "One column; `id = \"bigint not null\"` is short for `id = { type = \"bigint not \
+         null\" }`.",
+    )
+    .short_for("type"),
+    key(
+        "source.*.columns.*.type",
+        Shape::ColumnType,
+        "Its type: text, boolean, int, bigint, real, double, decimal(p,s), date, timestamp, \
+         json or bytes; then `not null`, if a row without it is invalid.",
+    )
+    .required(),
+    key(
+        "source.*.columns.*.select",
+        Shape::Text,
+        "Where a row holds it: a path into the JSON, a header of the CSV. Default: its name.",
+    )
+    .example("p"),
+    key(
+        "source.*.columns.*.unit",
+        Shape::Choice(EPOCH_UNITS),
+        "Unit of a timestamp that is given as a number.",
+    )
+    .default("ms"),
+    planned(
+        "source.*.columns.*.clean",
+        Shape::Text,
+        "Reading money, percentages and the like from text made for people.",
+    )
+    .example("money"),
+    key(
+        "source.*.checks",
+        Shape::Table,
+        "What must hold of a row, by name. A check passes on true and NULL (S13).",
+    ),
+    key("source.*.checks.*", Shape::Expression, "An SQL boolean over the row's columns.")
+        .example("price > 0"),
+    key(
+        "source.*.key",
+        COLUMNS,
+        "The entity a row is about: `latest(…)` and rankings show one row for each. Not unique \
+         (S16).",
+    )
+    .example(r#"["symbol"]"#),
+    key(
+        "source.*.event_time",
+        Shape::Column,
+        "When what a row tells happened. Default: the preset's, else `_received_at`.",
+    )
+    .example("ts"),
+    key(
+        "source.*.watermark",
+        Shape::Delay,
+        "How much later than the newest row an older one may come (S2). 0 where the event time \
+         is `_received_at`.",
+    )
+    .default("5s"),
+    key(
+        "source.*.max_ahead",
+        Shape::Delay,
+        "Rows of a live feed further ahead of their receipt than this are invalid (S2). Files \
+         have no such limit.",
+    )
+    .default("1m"),
+    key(
+        "source.*.idle",
+        Shape::Duration,
+        "A partition silent for longer does not hold the watermark back (S2).",
+    )
+    .default("60s"),
+    key(
+        "source.*.stale_after",
+        Shape::Duration,
+        "A live feed silent for longer is dead, and is connected again (S14). Default: 60s; \
+         Finnhub 5m.",
+    )
+    .example("60s"),
+    key(
+        "source.*.on_invalid",
+        Shape::Choice(ON_INVALID),
+        "What becomes of a row that does not decode or fails a check.",
+    )
+    .default("quarantine"),
+    key(
+        "source.*.allow_nan",
+        Shape::Boolean,
+        "Whether `real` and `double` columns may hold NaN and infinities (S13).",
+    )
+    .default("false"),
+    key(
+        "source.*.journal",
+        Shape::Boolean,
+        "Whether frames are kept in the topic `NAME.raw` (S0). Default: for live feeds, which \
+         cannot do without; not for files.",
+    )
+    .example("true"),
+    key(
+        "source.*.keep",
+        Shape::Table,
+        "How much of the newest rows stays in memory for queries (S17a); a length of time \
+         alone is `age`.",
+    )
+    .short_for("age"),
+    key("source.*.keep.age", Shape::Duration, "How old they may be.").default("10m"),
+    key("source.*.keep.size", Shape::Size, "How much memory they may take.").default("64MB"),
+    planned("source.*.unique", COLUMNS, "Dropping rows that repeat an id.").example(r#"["id"]"#),
+    planned("source.*.unique_within", Shape::Duration, "How long ids are remembered."),
+    planned("source.*.gap_hold", Shape::Duration, "How long an open gap holds the watermark."),
+    planned(
+        "source.*.idle_advance",
+        Shape::Boolean,
+        "A watermark that moves on while all partitions are idle.",
+    ),
+    planned("source.*.start", Shape::Text, "Where in a topic to begin.").example("earliest"),
+    planned("source.*.http", Shape::Table, "Polling over HTTP."),
+    key("source.*.http.url", Shape::Secret, "Its address.").example("https://example.com/prices"),
+    key("source.*.http.every", Shape::Duration, "Time between two polls."),
+    key("source.*.http.headers", Shape::Table, "Headers of the request."),
+    key("source.*.http.headers.*", Shape::Secret, "One header.").example("Bearer ${FEED_KEY}"),
+    planned("source.*.binance", Shape::Table, "Binance's market data."),
+    key("source.*.binance.channel", Shape::Text, "Which stream.").example("trade"),
+    key("source.*.binance.poll", Shape::Text, "Which endpoint to poll instead.")
+        .example("ticker/price"),
+    key("source.*.binance.every", Shape::Duration, "Time between two polls."),
+    key("source.*.binance.symbols", TEXTS, "Symbols.").example(r#"["BTCUSDT"]"#),
+    key(
+        "source.*.binance.history",
+        Shape::Duration,
+        "How much of the past to fetch on first start.",
+    )
+    .example("30d"),
+    key("source.*.binance.url", Shape::Secret, "Its address.")
+        .example("ws://127.0.0.1:7979/binance"),
+    planned("source.*.coinbase", Shape::Table, "Coinbase's market data."),
+    key("source.*.coinbase.channel", Shape::Text, "Which channel.").example("trade"),
+    key("source.*.coinbase.symbols", TEXTS, "Products.").example(r#"["BTC-USD"]"#),
+    key(
+        "source.*.coinbase.history",
+        Shape::Duration,
+        "How much of the past to fetch on first start.",
+    )
+    .example("30d"),
+    key("source.*.coinbase.url", Shape::Secret, "Its address.")
+        .example("ws://127.0.0.1:7979/coinbase"),
+    planned("source.*.kraken", Shape::Table, "Kraken's market data."),
+    key("source.*.kraken.channel", Shape::Text, "Which channel.").example("trade"),
+    key("source.*.kraken.symbols", TEXTS, "Pairs.").example(r#"["BTC/USD"]"#),
+    key(
+        "source.*.kraken.history",
+        Shape::Duration,
+        "How much of the past to fetch on first start.",
+    )
+    .example("30d"),
+    key("source.*.kraken.url", Shape::Secret, "Its address.").example("ws://127.0.0.1:7979/kraken"),
+    planned("source.*.s3", Shape::Table, "Objects of an S3 bucket."),
+    key("source.*.s3.url", Shape::Text, "The object or a prefix.")
+        .example("s3://bucket/customers.csv"),
+    key("source.*.s3.anonymous", Shape::Boolean, "Whether to send no credentials.")
+        .default("false"),
+    planned("source.*.topic", Shape::Table, "A topic of the log."),
+    key("source.*.topic.name", Shape::Name(&[Kind::Topic]), "Its name.").example("customers-usa"),
+    planned("source.*.kafka", Shape::Table, "A topic of a Kafka cluster."),
+    key("source.*.kafka.url", Shape::Secret, "Its bootstrap servers.").example("broker1:9092"),
+    key("source.*.kafka.topic", Shape::Text, "The topic.").example("trades"),
+    planned(
+        "source.*.exec",
+        Shape::Table,
+        "A program of your own, a record per line of its output.",
+    ),
+    key("source.*.exec.command", TEXTS, "The program and its arguments.")
+        .example(r#"["python", "scrape.py"]"#),
+    key("source.*.exec.every", Shape::Duration, "Time between two runs; absent, it runs on.")
+        .example("5m"),
+    planned("source.*.push", Shape::Boolean, "Records posted over HTTP."),
+    planned(
+        "source.*.first_of",
+        Shape::List(&Shape::Table),
+        "The first of several connectors that works.",
+    ),
+];

@@ -1,0 +1,47 @@
+//! What a project declares, kind by kind: the declared types and how they are lowered from the
+//! file.
+//!
+//! Every `lower` returns none only for what a problem was reported of. The fields say units and
+//! defaults; what a key means in full stands in the table of keys.
+
+pub(crate) mod alert;
+pub(crate) mod dashboard;
+pub(crate) mod job;
+pub(crate) mod model;
+pub(crate) mod runtime;
+pub(crate) mod sink;
+pub(crate) mod source;
+pub(crate) mod stream;
+pub(crate) mod table;
+pub(crate) mod view;
+
+pub use alert::{Alert, Notify};
+pub use dashboard::{Band, Dashboard, Filter, KpiFormat, Panel, PanelKind};
+pub(crate) use dashboard::{Known, is_relation, relation_name};
+pub use job::{Job, Task, TaskAction, TaskDay};
+pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
+pub use runtime::{DiskBudget, Runtime, Server};
+pub use sink::{Mode, PostgresTable, Sink, Target};
+pub use source::{
+    Check, Connector, CsvFormat, FileInput, Finnhub, Format, Heartbeat, JsonFormat, Keep, Notice,
+    OnInvalid, Source, Websocket,
+};
+pub use stream::{Emit, Stream};
+pub use table::{Partition, Table, TableInput};
+pub use view::{View, ViewInput};
+
+use crate::entry::Entry;
+use crate::names;
+use crate::spanned::Spanned;
+
+/// Lowers every member of a section, in the order of the files.
+pub(crate) fn lower_all<'a, T>(
+    root: Entry<'a>,
+    section: &str,
+    lower: impl Fn(&'a Spanned<String>, Entry<'a>) -> Option<T>,
+) -> Vec<T> {
+    let members = root.child(section).members();
+    members.into_iter().filter_map(|(name, entry)| lower(name, entry)).collect()
+}
+
+pub(crate) use names::cycle;

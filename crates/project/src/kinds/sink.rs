@@ -1,0 +1,84 @@
+//! Sinks: where rows go outside.
+
+use std::time::Duration;
+
+use crate::entry::{Entry, from_text};
+use crate::secret::Secret;
+use crate::spanned::Spanned;
+
+/// One target outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// The source or stream whose rows it takes.
+    pub from: Spanned<String>,
+    /// Where they go.
+    pub target: Target,
+    /// What a row does there; none for the default: append for what only grows, for what is revised
+    /// upsert, and on the console changelog.
+    pub mode: Option<Spanned<Mode>>,
+    /// Columns that tell rows apart; empty for the default: the key of the source, or the GROUP BY
+    /// columns of the stream.
+    pub key: Vec<Spanned<String>>,
+}
+
+/// Where rows go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A table of a PostgreSQL database.
+    Postgres(PostgresTable),
+    /// Lines on standard output.
+    Console {
+        /// Time between two prints. Default 1 s.
+        every: Duration,
+    },
+}
+
+/// A table of a PostgreSQL database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresTable {
+    /// The database.
+    pub url: Secret,
+    /// The table, possibly with its schema.
+    pub table: Spanned<String>,
+}
+
+/// What a row does to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is added.
+    Append,
+    /// It replaces the row of its key.
+    Upsert,
+    /// It is added with `_op` and `_epoch`.
+    Changelog,
+}
+
+from_text! {
+    Mode: |text| match text {
+        "append" => Some(Self::Append),
+        "upsert" => Some(Self::Upsert),
+        "changelog" => Some(Self::Changelog),
+        _ => None,
+    };
+}
+
+pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Sink> {
+    let postgres = entry.child("postgres").written().map(|postgres| {
+        let (url, table) = (postgres.secret("url"), postgres.spanned("table"));
+        Some(Target::Postgres(PostgresTable { url: url?, table: table? }))
+    });
+    let console = entry
+        .child("console")
+        .written()
+        .map(|console| Some(Target::Console { every: console.value("every") }));
+    let (mode, key) = (entry.spanned("mode"), entry.list("key"));
+    Some(Sink {
+        name: name.clone(),
+        from: entry.spanned("from")?,
+        target: postgres.or(console)??,
+        mode,
+        key,
+    })
+}

@@ -1,0 +1,208 @@
+//! Sources: a connector, how its frames decode to rows, and checks.
+
+mod lower;
+mod preset;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thalweg_core::problem::Place;
+use thalweg_core::schema::{Column, EpochUnit};
+
+pub(crate) use self::lower::lower;
+use crate::entry::from_text;
+use crate::secret::Secret;
+use crate::spanned::Spanned;
+use crate::sql_text::SqlText;
+
+/// One feed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Its name in SQL.
+    pub name: Spanned<String>,
+    /// Where frames come from.
+    pub connector: Connector,
+    /// How a frame decodes to rows.
+    pub format: Format,
+    /// The declared columns, or those of the preset; at least one.
+    pub columns: Vec<Column>,
+    /// What must hold of a row.
+    pub checks: Vec<Check>,
+    /// Columns of the entity a row is about; not unique (S16). Default none, or the preset's.
+    pub key: Vec<String>,
+    /// The column that says when it happened: a declared `timestamp`, or `_received_at`.
+    pub event_time: String,
+    /// How late a row may be (S2). Default 5 s; 0 where the event time is `_received_at`.
+    pub watermark: Duration,
+    /// How far ahead of its receipt a row may be (S2). Default 1 min; none for files.
+    pub max_ahead: Option<Duration>,
+    /// A partition silent for longer does not hold the watermark (S2). Default 60 s.
+    pub idle: Duration,
+    /// A live feed silent for longer is dead (S14). Default 2 min, Finnhub 5 min.
+    pub stale_after: Duration,
+    /// What becomes of a row that does not decode or fails a check. Default quarantine.
+    pub on_invalid: OnInvalid,
+    /// Whether frames are kept in the topic `NAME.raw` (S0): always for live feeds, for files only
+    /// when the project says so.
+    pub journal: bool,
+    /// How much stays in memory for queries (S17a).
+    pub keep: Keep,
+    /// Places of the declared columns, in their order; none for those of a preset.
+    column_places: Vec<Option<Place>>,
+}
+
+impl Source {
+    /// Where a column is declared; none for those of a preset.
+    pub fn column_place(&self, name: &str) -> Option<&Place> {
+        let index = self.columns.iter().position(|column| column.name == name)?;
+        self.column_places.get(index)?.as_ref()
+    }
+
+    /// Whether its frames cannot be read again, so that they are journaled (S0).
+    pub fn is_live(&self) -> bool {
+        !matches!(self.connector, Connector::File(_))
+    }
+}
+
+/// Where frames come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Connector {
+    /// Any WebSocket.
+    Websocket(Websocket),
+    /// Finnhub's trades.
+    Finnhub(Finnhub),
+    /// Files that are there.
+    File(FileInput),
+}
+
+/// A WebSocket; a message is a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Websocket {
+    /// `ws://…` or `wss://…`.
+    pub url: Secret,
+    /// Messages sent after each connect, in order.
+    pub subscribe: Vec<Secret>,
+    /// Pause between two of them. Default 20 ms.
+    pub subscribe_interval: Duration,
+    /// Messages that only show that the feed is alive, such as `$.type = 'ping'`.
+    pub alive: Vec<Spanned<String>>,
+    /// What is missed while there is no connection; empty for the feed as a whole.
+    pub keys: Vec<String>,
+    /// Headers of the opening request: name and value.
+    pub headers: Vec<(String, Secret)>,
+    /// A message sent again and again.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// A message a feed wants to hear again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The message.
+    pub message: String,
+    /// Time between two. Default 20 s.
+    pub every: Duration,
+}
+
+/// Finnhub's trades.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finnhub {
+    /// The API key.
+    pub token: Secret,
+    /// Symbols to subscribe to; at least one.
+    pub symbols: Vec<String>,
+    /// Address, without the token. Default `wss://ws.finnhub.io`.
+    pub url: Secret,
+}
+
+/// Files that are there; a line is a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileInput {
+    /// Path with `*`, `?` and `[…]`, below the project folder unless it is absolute.
+    pub path: PathBuf,
+    /// Rows per second at most; none for as fast as possible.
+    pub rate_per_second: Option<f64>,
+}
+
+/// How a frame decodes to rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON, one value a frame.
+    Json(JsonFormat),
+    /// Comma-separated values, one row a frame.
+    Csv(CsvFormat),
+}
+
+/// JSON, one value a frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsonFormat {
+    /// Where the rows are, such as `$.data[*]`; none when the frame is one row.
+    pub rows: Option<Spanned<String>>,
+    /// Which frames hold rows, such as `$.type = 'trade'`; none for all.
+    pub only_if: Option<Spanned<String>>,
+    /// Frames in which the feed reports an error (S14).
+    pub notices: Vec<Notice>,
+}
+
+/// Frames in which a feed reports an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Which frames, such as `$.type = 'error'`.
+    pub when: Spanned<String>,
+    /// Where the message is, such as `$.msg`.
+    pub message: Spanned<String>,
+}
+
+/// Comma-separated values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvFormat {
+    /// Whether the first line of each file names the columns. Default true.
+    pub header: bool,
+    /// Fields that mean NULL. Default the empty one.
+    pub null: Vec<String>,
+    /// What separates fields; ASCII. Default `,`.
+    pub delimiter: char,
+    /// What encloses fields; ASCII. Default `"`.
+    pub quote: char,
+}
+
+/// What must hold of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Quarantine names it as the reason.
+    pub name: Spanned<String>,
+    /// An SQL boolean; true and NULL pass (S13).
+    pub sql: SqlText,
+}
+
+/// What becomes of a row that is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// It goes to quarantine.
+    Quarantine,
+    /// The source stops.
+    Fail,
+}
+
+/// How much of the newest rows stays in memory (S17a).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Default 10 min.
+    pub age: Duration,
+    /// Default 64 MB.
+    pub bytes: u64,
+}
+
+from_text! {
+    OnInvalid: |text| match text {
+        "quarantine" => Some(Self::Quarantine),
+        "fail" => Some(Self::Fail),
+        _ => None,
+    };
+    EpochUnit: |text| match text {
+        "s" => Some(Self::Seconds),
+        "ms" => Some(Self::Millis),
+        "us" => Some(Self::Micros),
+        "ns" => Some(Self::Nanos),
+        _ => None,
+    };
+}

@@ -1,0 +1,329 @@
+//! Lowering of sources: the connector, what its preset brings, and what the file says.
+
+use std::time::Duration;
+
+use thalweg_core::problem::{Place, Problem, nearest};
+use thalweg_core::schema::{Column, ColumnType, EpochUnit, meta};
+
+use super::preset::Preset;
+use super::{
+    Check, Connector, CsvFormat, FileInput, Finnhub, Format, Heartbeat, JsonFormat, Keep, Notice,
+    OnInvalid, Source, Websocket,
+};
+use crate::codes::{self, Telling};
+use crate::entry::{Bytes, Entry, FromValue, Rate};
+use crate::spanned::Spanned;
+use crate::tree::Value;
+use crate::values;
+
+pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> {
+    let connector = lower_connector(entry);
+    let format = entry.child("format").written().map(lower_format);
+    let columns = lower_columns(entry);
+    let options = Options::read(entry);
+    // Everything has been read, so that it has been reported; what follows needs a connector.
+    let connector = connector?;
+    let preset = Preset::of(&connector);
+    let is_live = !matches!(connector, Connector::File(_));
+    if let Some(journal) = &options.journal
+        && is_live
+        && !journal.value
+    {
+        let message = "a live feed cannot do without its journal";
+        let problem = codes::problem(codes::DOES_NOT_FIT, message, journal.place.clone());
+        entry.report(problem.hint("What cannot be read again is kept before it is parsed (S0)."));
+        return None;
+    }
+    let format = match (format, preset.format) {
+        (Some(format), _) => format?,
+        (None, Some(format)) => format,
+        (None, None) => {
+            let add = "add `format.csv = { header = true }` or `format.json = {}`";
+            entry.report(lacks(name, "format", entry).label(add));
+            return None;
+        }
+    };
+    let (mut columns, column_places) = match columns {
+        Some(columns) => columns?,
+        None if !preset.columns.is_empty() => (preset.columns, Vec::new()),
+        None => {
+            let hint = "Columns are declared, such as `columns.price = \"double not null\"`.";
+            entry.report(lacks(name, "columns", entry).hint(hint));
+            return None;
+        }
+    };
+    for column in &mut columns {
+        column.allow_nan = options.allow_nan;
+    }
+    let is_declared = |name: &str| columns.iter().any(|column| column.name == name);
+    let event_time =
+        preset.event_time.filter(|name| is_declared(name)).unwrap_or(meta::RECEIVED_AT);
+    let key = preset.key.into_iter().filter(|name| is_declared(name)).collect();
+    let source = Source {
+        name: name.clone(),
+        connector,
+        format,
+        columns,
+        checks: options.checks,
+        key,
+        event_time: event_time.to_owned(),
+        watermark: options.watermark,
+        max_ahead: is_live.then_some(options.max_ahead),
+        idle: options.idle,
+        stale_after: options.stale_after.unwrap_or(preset.stale_after),
+        on_invalid: options.on_invalid,
+        journal: options.journal.map_or(is_live, |journal| journal.value),
+        keep: options.keep,
+        column_places,
+    };
+    with_named_columns(source, options.key, options.event_time, entry)
+}
+
+/// Sets the columns the file names as key and event time; none when one of them is not there.
+fn with_named_columns(
+    mut source: Source,
+    key: Vec<Spanned<String>>,
+    event_time: Option<Spanned<String>>,
+    entry: Entry<'_>,
+) -> Option<Source> {
+    let mut all_there = true;
+    for column in key.iter().chain(&event_time) {
+        all_there &= is_column(&source, column, entry);
+    }
+    if !key.is_empty() {
+        source.key = key.into_iter().map(|column| column.value).collect();
+    }
+    if let Some(event_time) = event_time {
+        all_there &= is_timestamp(&source, &event_time, entry);
+        source.event_time = event_time.value;
+    }
+    if source.event_time == meta::RECEIVED_AT {
+        source.watermark = Duration::ZERO;
+    }
+    all_there.then_some(source)
+}
+
+fn lacks(name: &str, key: &str, entry: Entry<'_>) -> Problem {
+    codes::problem(codes::MISSING_KEY, format!("`source.{name}` lacks `{key}`"), entry.place())
+}
+
+/// What is read of a source beside connector, format and columns.
+struct Options {
+    checks: Vec<Check>,
+    key: Vec<Spanned<String>>,
+    event_time: Option<Spanned<String>>,
+    watermark: Duration,
+    max_ahead: Duration,
+    idle: Duration,
+    stale_after: Option<Duration>,
+    on_invalid: OnInvalid,
+    allow_nan: bool,
+    journal: Option<Spanned<bool>>,
+    keep: Keep,
+}
+
+impl Options {
+    fn read(entry: Entry<'_>) -> Self {
+        let keep = entry.child("keep");
+        let checks = entry.child("checks").members().into_iter();
+        Self {
+            checks: checks
+                .filter_map(|(name, check)| {
+                    Some(Check { name: name.clone(), sql: check.read_sql()? })
+                })
+                .collect(),
+            key: entry.list("key"),
+            event_time: entry.spanned("event_time"),
+            watermark: entry.value("watermark"),
+            max_ahead: entry.value("max_ahead"),
+            idle: entry.value("idle"),
+            stale_after: entry.get("stale_after"),
+            on_invalid: entry.value("on_invalid"),
+            allow_nan: entry.value("allow_nan"),
+            journal: entry.spanned("journal"),
+            keep: Keep { age: keep.value("age"), bytes: keep.value::<Bytes>("size").0 },
+        }
+    }
+}
+
+fn lower_connector(entry: Entry<'_>) -> Option<Connector> {
+    let websocket = entry.child("websocket").written().map(lower_websocket);
+    let finnhub = entry.child("finnhub").written().map(lower_finnhub);
+    let file = entry.child("file").written().map(lower_file);
+    websocket.or(finnhub).or(file)?
+}
+
+fn lower_websocket(entry: Entry<'_>) -> Option<Connector> {
+    let headers = entry.child("headers").members().into_iter();
+    let heartbeat = entry.child("heartbeat");
+    let (message, every) = (heartbeat.get("message"), heartbeat.value("every"));
+    let keys: Option<Vec<String>> = entry.get("keys");
+    Some(Connector::Websocket(Websocket {
+        url: entry.secret("url")?,
+        subscribe: entry
+            .child("subscribe")
+            .items()
+            .into_iter()
+            .filter_map(Entry::read_secret)
+            .collect(),
+        headers: headers
+            .filter_map(|(name, header)| Some((name.value.clone(), header.read_secret()?)))
+            .collect(),
+        heartbeat: message.map(|message| Heartbeat { message, every }),
+        subscribe_interval: entry.value("subscribe_interval"),
+        alive: entry.list("alive"),
+        keys: keys.unwrap_or_default(),
+    }))
+}
+
+fn lower_finnhub(entry: Entry<'_>) -> Option<Connector> {
+    let symbols: Option<Vec<String>> = entry.get("symbols");
+    if symbols.as_ref().is_some_and(Vec::is_empty) {
+        let place = entry.child("symbols").place();
+        let problem = codes::problem(codes::MALFORMED, "`symbols` is empty", place);
+        entry.report(problem.label("such as `[\"AAPL\", \"BINANCE:BTCUSDT\"]`"));
+    }
+    Some(Connector::Finnhub(Finnhub {
+        token: entry.secret("token")?,
+        symbols: symbols.filter(|symbols| !symbols.is_empty())?,
+        url: entry.secret("url")?,
+    }))
+}
+
+fn lower_file(entry: Entry<'_>) -> Option<Connector> {
+    let rate = entry.get::<Rate>("rate");
+    let path: Spanned<String> = entry.spanned("path")?;
+    if let Some((scheme, _)) = path.split_once("://") {
+        let message = format!("`{scheme}://` is not built yet: files that are not on this machine");
+        let problem = codes::problem(codes::NOT_BUILT, message, path.place);
+        entry.report(
+            problem.hint("A later version reads it; take a folder of this machine for now."),
+        );
+        return None;
+    }
+    Some(Connector::File(FileInput {
+        path: entry.lowering.dir.join(&path.value),
+        rate_per_second: rate.map(|rate| rate.0),
+    }))
+}
+
+fn lower_format(entry: Entry<'_>) -> Option<Format> {
+    let json = entry.child("json").written().map(|json| {
+        let notices = json.child("notices").items().into_iter().filter_map(|notice| {
+            let (when, message) = (notice.spanned("when"), notice.spanned("message"));
+            Some(Notice { when: when?, message: message? })
+        });
+        let notices = notices.collect();
+        let (rows, only_if) = (json.spanned("rows"), json.spanned("only_if"));
+        Format::Json(JsonFormat { rows, only_if, notices })
+    });
+    let csv = entry.child("csv").written().map(|csv| {
+        Format::Csv(CsvFormat {
+            header: csv.value("header"),
+            null: csv.value("null"),
+            delimiter: csv.value("delimiter"),
+            quote: csv.value("quote"),
+        })
+    });
+    json.or(csv)
+}
+
+type Columns = (Vec<Column>, Vec<Option<Place>>);
+
+/// The declared columns; the outer none when there are none, the inner when one of them is wrong.
+fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
+    let members = entry.child("columns").members();
+    if members.is_empty() {
+        return None;
+    }
+    let count = members.len();
+    let columns: Vec<Column> =
+        members.iter().filter_map(|(name, column)| lower_column(name, *column)).collect();
+    let places = members.iter().map(|(name, _)| Some(name.place.clone())).collect();
+    Some((columns.len() == count).then_some((columns, places)))
+}
+
+fn lower_column(name: &Spanned<String>, entry: Entry<'_>) -> Option<Column> {
+    if name.starts_with('_') || name.trim().is_empty() {
+        let message = format!("`{name}` cannot name a column");
+        let problem = codes::problem(codes::BAD_NAME, message, name.place.clone());
+        entry.report(problem.hint("Names that begin with `_` are columns of thalweg's own (S1)."));
+        return None;
+    }
+    let select: Option<String> = entry.get("select");
+    let unit: Option<Spanned<EpochUnit>> = entry.spanned("unit");
+    let default_unit: EpochUnit = entry.value("unit");
+    let declared: Declared = entry.get("type")?;
+    if let Some(unit) = &unit
+        && declared.kind != ColumnType::Timestamp
+    {
+        let message = format!("`unit` means nothing for a column of type {}", declared.kind);
+        entry.report(codes::problem(codes::DOES_NOT_FIT, message, unit.place.clone()));
+        return None;
+    }
+    Some(Column {
+        name: name.value.clone(),
+        kind: declared.kind,
+        nullable: declared.nullable,
+        select,
+        unit: (declared.kind == ColumnType::Timestamp)
+            .then(|| unit.map_or(default_unit, |unit| unit.value)),
+        allow_nan: false,
+    })
+}
+
+/// A type with its nullability.
+struct Declared {
+    kind: ColumnType,
+    nullable: bool,
+}
+
+impl FromValue for Declared {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Text(text) = value else { return None };
+        let (kind, nullable) = values::split_not_null(text);
+        Some(Self { kind: ColumnType::parse(kind)?, nullable })
+    }
+}
+
+/// Whether the source has a column; reports it otherwise.
+fn is_column(source: &Source, name: &Spanned<String>, entry: Entry<'_>) -> bool {
+    let is_known = |column: &&str| *column == name.value;
+    let declared = source.columns.iter().map(|column| column.name.as_str());
+    if declared.clone().chain([meta::RECEIVED_AT]).any(|column| is_known(&column)) {
+        return true;
+    }
+    let message = format!("no column `{name}` in source `{}`", source.name);
+    let problem = codes::problem(codes::NO_SUCH_COLUMN, message, name.place.clone());
+    entry.report(match nearest(name, declared.clone()) {
+        Some(near) => {
+            let problem = problem.label(format!("did you mean `{near}`?"));
+            match source.column_place(near) {
+                Some(place) => problem.related(format!("`{near}` is declared here"), place.clone()),
+                None => problem,
+            }
+        }
+        None => {
+            let names: Vec<&str> = declared.collect();
+            problem.hint(format!("The columns are: {}.", names.join(", ")))
+        }
+    });
+    false
+}
+
+/// Whether a column of the source holds instants; reports it otherwise.
+fn is_timestamp(source: &Source, name: &Spanned<String>, entry: Entry<'_>) -> bool {
+    let Some(column) = source.columns.iter().find(|column| column.name == name.value) else {
+        return true;
+    };
+    if column.kind == ColumnType::Timestamp {
+        return true;
+    }
+    let message = format!("`{name}` is of type {}; an event time is a timestamp", column.kind);
+    let problem = codes::problem(codes::DOES_NOT_FIT, message, name.place.clone());
+    entry.report(match source.column_place(name) {
+        Some(place) => problem.related(format!("`{name}` is declared here"), place.clone()),
+        None => problem,
+    });
+    false
+}
