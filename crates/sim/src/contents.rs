@@ -78,9 +78,11 @@ impl Contents {
     }
 
     /// A sync that fails: some of it reaches the platter, and the system forgets that the rest has
-    /// not, so that a second sync succeeds without writing it.
+    /// not, so that a second sync succeeds without writing it. The length is in the file system's
+    /// journal and arrives.
     pub(crate) fn fail_sync(&mut self, rng: &mut SmallRng) {
         self.durable = self.torn(rng);
+        self.durable.resize(self.current.len(), 0);
         self.unsynced.clear();
     }
 

@@ -6,7 +6,8 @@
 //!   crash keeps any part of the rest: any sectors, and any of the names made, renamed and removed.
 //! - A rename is one step: after a crash the old name is there, or the new one, never both or none.
 //! - A file without a name that survived is gone, whatever was synced.
-//! - A failed sync loses what it should have written; the next one succeeds without it.
+//! - A failed sync of a file loses what it should have written; the next one succeeds without it.
+//!   One of a folder leaves some of it for the next.
 //! - A write that does not fit the disk is done as far as it fits, then fails.
 //!
 //! Not modelled: bytes that change by themselves (write them through an open file), errors on
@@ -315,13 +316,14 @@ impl Disk for MemDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let fails = machine.sync_fails();
-        let (here, elsewhere) = std::mem::take(&mut machine.unsynced_names)
-            .into_iter()
-            .partition(|change| change.iter().any(|(name, _)| name.parent() == Some(path)));
-        machine.unsynced_names = elsewhere;
-        for change in here {
-            if !fails || machine.rng.random_bool(0.5) {
+        let mut stopped = false;
+        for change in std::mem::take(&mut machine.unsynced_names) {
+            let is_here = change.iter().any(|(name, _)| name.parent() == Some(path));
+            stopped |= is_here && fails && machine.rng.random_bool(0.5);
+            if is_here && !stopped {
                 apply(&mut machine.durable_names, change);
+            } else {
+                machine.unsynced_names.push(change);
             }
         }
         if fails { Err(io::Error::other("the disk did not take it")) } else { Ok(()) }
