@@ -66,9 +66,10 @@ impl Delta {
             return Ok(pinned);
         }
         let state = shared.snapshots.at(wanted).await?;
-        let stamps = match wanted == newest {
-            true => stamps.into_values().collect(),
-            false => shared.stamps_at(&state).await?,
+        let stamps = if wanted == newest {
+            stamps.into_values().collect()
+        } else {
+            shared.stamps_at(&state).await?
         };
         let provider = shared.snapshots.provider(&state).await?;
         let pinned = Pinned { version: signed(wanted), stamps, provider };

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use deltalake_core::kernel::{Action, Add};
+use deltalake_core::kernel::{Action, Add, Version};
 use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
+use tokio::sync::OwnedMutexGuard;
 
 use super::actions::{self, Operation};
 use super::log::Head;
@@ -38,60 +39,64 @@ impl DeltaSink {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, seen: BTreeMap::new(), writer: None, moved_at: Timestamp::MIN }
     }
+}
 
-    /// Commits `adds` under `stamp`, and says which version that is; none when the table had the
-    /// epoch already. What it does not commit it removes, but not after an error in doubt (D3).
-    async fn append(&mut self, stamp: &Stamp, adds: Vec<Add>) -> Result<Option<u64>> {
+/// One commit of a sink, with the head held until it is done.
+struct Append {
+    shared: Arc<Shared>,
+    head: OwnedMutexGuard<Head>,
+    /// The stamp the sink last saw.
+    seen: Option<Stamp>,
+    stamp: Stamp,
+    adds: Vec<Add>,
+}
+
+impl Append {
+    /// Commits, and says which version that is; none when the table had the epoch already. What is
+    /// not committed is removed, but not after an error in doubt (D3).
+    async fn run(mut self) -> Result<Option<Version>> {
         let shared = self.shared.clone();
-        let mut head = shared.head.lock().await;
         for _ in 0..ATTEMPTS_MAX {
-            shared.catch_up(&mut head).await?;
-            let held = shared.stamps(&mut head).await?.remove(&stamp.pipeline);
-            let verdict = judge(held.as_ref(), self.seen.get(&stamp.pipeline), stamp);
+            shared.catch_up(&mut self.head).await?;
+            let held = shared.stamps(&mut self.head).await?.remove(&self.stamp.pipeline);
+            let verdict = judge(held.as_ref(), self.seen.as_ref(), &self.stamp);
             if verdict != Verdict::Commit {
-                remove(&shared.objects(), &adds).await;
+                remove(&shared.objects(), &self.adds).await;
             }
             match verdict {
                 Verdict::Commit => {}
                 Verdict::Repeated => return Ok(None),
-                Verdict::Fenced => return Err(self.fenced(held.as_ref(), stamp)),
+                Verdict::Fenced => return Err(self.fenced(held.as_ref())),
             }
-            let commit = self.commit_actions(&head, held.as_ref(), stamp, &adds)?;
-            if shared.log.append(&mut head, &commit).await? {
-                self.seen.insert(stamp.pipeline.clone(), stamp.clone());
-                self.moved_at = shared.env.clock.now();
-                shared.tidy_when_due(&head);
-                return Ok(Some(head.version));
+            let commit = self.actions(held.as_ref())?;
+            if shared.log.append(&mut self.head, &commit).await? {
+                shared.tidy_when_due(&self.head);
+                return Ok(Some(self.head.version));
             }
         }
-        remove(&shared.objects(), &adds).await;
+        remove(&shared.objects(), &self.adds).await;
         Err(shared.outrun())
     }
 
-    fn commit_actions(
-        &self,
-        head: &Head,
-        held: Option<&Stamp>,
-        stamp: &Stamp,
-        adds: &[Add],
-    ) -> Result<Vec<Action>> {
+    fn actions(&self, held: Option<&Stamp>) -> Result<Vec<Action>> {
         let at = self.shared.env.clock.now();
         let mut commit = vec![actions::commit_info(Operation::Append, at, None)];
-        if held.is_none_or(|held| held.incarnation != stamp.incarnation) {
-            commit.push(Action::Metadata(actions::with_feed(&head.metadata, stamp)?));
+        if held.is_none_or(|held| held.incarnation != self.stamp.incarnation) {
+            let metadata = actions::with_feed(&self.head.metadata, &self.stamp)?;
+            commit.push(Action::Metadata(metadata));
         }
-        commit.push(actions::stamp_action(stamp)?);
-        commit.extend(adds.iter().cloned().map(Action::Add));
+        commit.push(actions::stamp_action(&self.stamp)?);
+        commit.extend(self.adds.iter().cloned().map(Action::Add));
         Ok(commit)
     }
 
-    fn fenced(&self, held: Option<&Stamp>, stamp: &Stamp) -> Error {
+    fn fenced(&self, held: Option<&Stamp>) -> Error {
         let held = held.map_or_else(
             || "holds no stamp".to_owned(),
             |held| format!("holds epoch {} of incarnation {}", held.epoch, held.incarnation),
         );
         Error::fenced(format!("another writer has been at table `{}`", self.shared.name))
-            .with_detail(format!("It {held} for pipeline `{}`.", stamp.pipeline))
+            .with_detail(format!("It {held} for pipeline `{}`.", self.stamp.pipeline))
     }
 }
 
@@ -138,9 +143,21 @@ impl Sink for DeltaSink {
                 return Ok(Committed::default());
             }
         }
-        let Some(version) = self.append(stamp, adds).await? else {
-            return Ok(Committed::default());
+        let append = Append {
+            shared: self.shared.clone(),
+            head: self.shared.head.clone().lock_owned().await,
+            seen: self.seen.get(&stamp.pipeline).cloned(),
+            stamp: stamp.clone(),
+            adds,
         };
+        // In a task of its own, a commit that is given up half way still ends before anybody, such
+        // as this sink opened again, can look at the head.
+        let appended = self.shared.env.spawn(append.run()).await;
+        let appended = appended
+            .map_err(|error| Error::internal("the commit was cut off").with_source(error))?;
+        let Some(version) = appended? else { return Ok(Committed::default()) };
+        self.seen.insert(stamp.pipeline.clone(), stamp.clone());
+        self.moved_at = self.shared.env.clock.now();
         let committed = self.shared.log.read(version).await?;
         let rows_written = committed.as_deref().and_then(actions::rows_added).ok_or_else(|| {
             Error::internal(format!("commit {version} just made does not say its rows"))

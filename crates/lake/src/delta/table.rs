@@ -69,7 +69,8 @@ pub(crate) struct Shared {
     pub(crate) columns: Arc<Columns>,
     pub(crate) options: DeltaOptions,
     pub(crate) log: Log,
-    pub(crate) head: Mutex<Head>,
+    /// Held by whoever commits, until it is done.
+    pub(crate) head: Arc<Mutex<Head>>,
     pub(crate) snapshots: Snapshots,
     /// Whether a checkpoint is being made.
     pub(crate) is_tidying: AtomicBool,
@@ -116,7 +117,7 @@ impl Delta {
             name: name.to_owned(),
             columns,
             options,
-            head: Mutex::new(head),
+            head: Arc::new(Mutex::new(head)),
             file_count: AtomicUsize::new(state.log_data().num_files()),
             snapshots: Snapshots::new(log.store.clone(), state),
             log,

@@ -43,7 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Discard),
         2 => Just(Event::Crash),
         1 => Just(Event::Usurp),
-        2 => (0u8..4, 0..3, 0u8..4)
+        3 => (0u8..3, 0..3, 0u8..4)
             .prop_map(|(run, day, count)| Event::Replace { run, day, count }),
         2 => Just(Event::Compact),
         1 => Just(Event::Checkpoint),
@@ -201,7 +201,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_table_holds_what_was_committed(
         is_by_day in any::<bool>(),
-        events in prop::collection::vec(event(), 1..20),
+        events in prop::collection::vec(event(), 1..30),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -67,6 +67,35 @@ fn age(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_given_up_half_way_is_whole_or_not_there() {
+    let place = Place::new();
+    let delta = place.by_day().await;
+    let mut sink = sink(&delta).await;
+    for epoch in 1..=30 {
+        let new = rows(0, [epoch as i64]);
+        sink.write(epoch, &new).await.unwrap();
+        {
+            let stamp = stamp(epoch);
+            let mut commit = sink.commit(&stamp);
+            // Each time it gets a little further.
+            for _ in 0..epoch {
+                if futures::poll!(commit.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        sink.discard().await;
+        let held = sink.open().await.unwrap().map_or(0, |held| held.epoch);
+        if held < epoch {
+            assert_eq!(held, epoch - 1);
+            commit(&mut sink, epoch, &new).await;
+        }
+    }
+    assert_eq!(ids(&delta).await, (1..=30).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_discarded_leaves_nothing() {
     let place = Place::new();
     let delta = place.open(DeltaOptions { file_bytes: 1, ..by_day() }).await.unwrap();
