@@ -18,7 +18,7 @@ use thalweg_core::{Error, Result};
 
 use crate::error::{cannot, damaged};
 use crate::flusher::Flusher;
-use crate::partition::Partition;
+use crate::partition::{Partition, PartitionUsage, Parts};
 use crate::recovery::{Recovery, make_partition, open_partition};
 use crate::retention::Removed;
 use crate::topic;
@@ -32,9 +32,8 @@ pub struct EmbeddedLog {
 }
 
 struct Shared {
-    disk: Arc<dyn Disk>,
     folder: PathBuf,
-    flusher: Arc<Flusher>,
+    parts: Parts,
     topics: RwLock<BTreeMap<String, Topic>>,
     // Held while the settings of a topic are written; one at a time.
     settings_lock: Mutex<()>,
@@ -57,7 +56,7 @@ impl EmbeddedLog {
     /// be read or written.
     pub fn open(disk: Arc<dyn Disk>, folder: impl Into<PathBuf>) -> Result<(Self, Recovery)> {
         let (shared, recovery) = Shared::open(disk, folder.into())?;
-        let thread = shared.flusher.start().map_err(|error| {
+        let thread = shared.parts.flusher.start().map_err(|error| {
             Error::unavailable("cannot start the log's thread").with_source(error)
         })?;
         Ok((Self { shared: Arc::new(shared), flusher_thread: Some(thread) }, recovery))
@@ -76,7 +75,7 @@ impl EmbeddedLog {
     /// One turn of the flusher.
     #[cfg(test)]
     pub(crate) fn sync_group(&self) {
-        self.shared.flusher.sync_group();
+        self.shared.parts.flusher.sync_group();
     }
 
     /// Changes how a topic is kept, but for its number of partitions. Does nothing when it is kept
@@ -89,6 +88,17 @@ impl EmbeddedLog {
     pub async fn update_topic(&self, topic: &str, settings: &TopicSettings) -> Result<()> {
         let (topic, settings) = (topic.to_owned(), settings.clone());
         self.on_blocking_thread(move |shared| shared.update_topic(&topic, &settings)).await
+    }
+
+    /// Sets how many bytes of segments the log may hold; without a limit there is only the disk's
+    /// own. What is held already stays; appends that do not fit are refused with `Unavailable`.
+    pub fn set_budget(&self, bytes: Option<u64>) {
+        self.shared.parts.budget.set_limit(bytes.unwrap_or(u64::MAX));
+    }
+
+    /// What each partition holds and for whom, by topic and number.
+    pub fn usage(&self) -> Vec<PartitionUsage> {
+        self.shared.partitions().iter().map(|partition| partition.usage()).collect()
     }
 
     /// Removes the segments that no limit keeps any more and nobody holds.
@@ -131,7 +141,7 @@ impl EmbeddedLog {
     /// Waits for the first failed sync, and says what failed. Appends are refused from then on
     /// (L5); whoever runs the process decides to end it.
     pub async fn failed(&self) -> Error {
-        let reason = self.shared.flusher.failure().await;
+        let reason = self.shared.parts.flusher.failure().await;
         Error::internal("the log cannot make appends durable")
             .with_detail(format!("What failed: {reason}."))
             .with_hint("Check the disk, then restart.")
@@ -152,7 +162,7 @@ impl EmbeddedLog {
 
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
-        self.shared.flusher.stop();
+        self.shared.parts.flusher.stop();
         if let Some(thread) = self.flusher_thread.take() {
             // A panic was reported by the partition it was in.
             let _ = thread.join();
@@ -221,9 +231,8 @@ impl Shared {
         }
         let names = disk.list(&folder).map_err(|error| cannot("list", &folder, error))?;
         let shared = Self {
-            disk,
             folder,
-            flusher: Arc::new(Flusher::new()),
+            parts: Parts { disk, flusher: Arc::new(Flusher::new()), budget: Arc::default() },
             topics: RwLock::default(),
             settings_lock: Mutex::default(),
         };
@@ -243,7 +252,7 @@ impl Shared {
     fn open_topic(&self, name: &str, recovery: &mut Recovery) -> Result<bool> {
         let folder = self.folder.join(name);
         let path = folder.join(topic::FILE);
-        let settings = match self.disk.read(&path) {
+        let settings = match self.parts.disk.read(&path) {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -257,17 +266,18 @@ impl Shared {
         let settings = topic::decode(&settings).map_err(|reason| damaged(&path, reason))?;
         topic::check(name, &settings)?;
 
-        let names = self.disk.list(&folder).map_err(|error| cannot("list", &folder, error))?;
+        let names =
+            self.parts.disk.list(&folder).map_err(|error| cannot("list", &folder, error))?;
         let is_ours = |name: &Path| {
             let number = || name.to_str()?.parse::<u32>().ok().filter(|n| *n < settings.partitions);
             // One number has one name: `01` is not ours.
-            name == Path::new(topic::FILE)
+            [topic::FILE, topic::UNNAMED].iter().any(|ours| name == Path::new(ours))
                 || number().is_some_and(|n| name == Path::new(&n.to_string()))
         };
         recovery
             .left_alone
             .extend(names.iter().filter(|name| !is_ours(name)).map(|name| folder.join(name)));
-        self.disk.sync_dir(&folder).map_err(|error| cannot("sync", &folder, error))?;
+        self.parts.disk.sync_dir(&folder).map_err(|error| cannot("sync", &folder, error))?;
         self.open_partitions(name, settings, recovery)?;
         Ok(true)
     }
@@ -282,10 +292,9 @@ impl Shared {
         let name: Arc<str> = Arc::from(topic);
         let partitions = (0..settings.partitions)
             .map(|number| {
-                let (disk, flusher) = (&self.disk, &self.flusher);
                 let partition = TopicPartition::new(Arc::clone(&name), number);
                 let folder = folder.join(number.to_string());
-                open_partition(disk, flusher, partition, folder, &settings, recovery).map(Arc::new)
+                open_partition(&self.parts, partition, folder, &settings, recovery).map(Arc::new)
             })
             .collect::<Result<_>>()?;
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
@@ -300,7 +309,7 @@ impl Shared {
         if let Some(partitions) = partitions {
             return check_partitions(name, partitions, settings);
         }
-        if self.flusher.has_failed() {
+        if self.parts.flusher.has_failed() {
             return Err(Error::internal(format!("topic {name} cannot be made"))
                 .with_detail("A sync has failed; nothing more is made until a restart."));
         }
@@ -308,7 +317,7 @@ impl Shared {
         let folder = self.folder.join(name);
         for number in 0..settings.partitions {
             let partition = folder.join(number.to_string());
-            make_partition(&*self.disk, &partition)?;
+            make_partition(&*self.parts.disk, &partition)?;
             self.sync_folder(&partition)?;
         }
         self.sync_folder(&folder)?;
@@ -338,7 +347,8 @@ impl Shared {
 
     fn write_settings(&self, name: &str, settings: &TopicSettings) -> Result<()> {
         let path = self.folder.join(name).join(topic::FILE);
-        self.disk
+        self.parts
+            .disk
             .write_whole(&path, &topic::encode(settings))
             .map_err(|error| cannot("write", &path, error))
     }
@@ -346,9 +356,9 @@ impl Shared {
     /// Makes names durable. What is asked for again must not take a failed sync for a good one, so
     /// the failure is remembered (L5).
     fn sync_folder(&self, folder: &Path) -> Result<()> {
-        self.disk.sync_dir(folder).map_err(|error| {
+        self.parts.disk.sync_dir(folder).map_err(|error| {
             let reason = format!("syncing {}: {error}", folder.display());
-            self.flusher.report_failure(&Arc::from(reason));
+            self.parts.flusher.report_failure(&Arc::from(reason));
             cannot("sync", folder, error)
         })
     }

@@ -9,12 +9,12 @@
 //! <folder>/trades.raw/0/00000000000000048211.log    the newest segment is the active one
 //! ```
 //!
-//! The bytes: a segment is a header of 16 bytes ([`segment`]) and then record batches exactly as
+//! The bytes: a segment is a header of 16 bytes (`segment.rs`) and then record batches exactly as
 //! Kafka has them ([`thalweg_core::records`]), so that they are checked, stored, served and read
-//! without being taken apart. An index ([`index`]) can be made again from its segment.
+//! without being taken apart. An index (`index.rs`) can be made again from its segment.
 //!
 //! How an append becomes durable: it is written to the active segment under the partition's lock,
-//! which is as far as the page cache; the [`flusher`], one thread for all partitions, syncs the
+//! which is as far as the page cache; the flusher, one thread for all partitions, syncs the
 //! file, then moves the high watermark and wakes who waits. It starts at once when it is idle, and
 //! takes what has arrived meanwhile as its next group.
 //!
@@ -25,6 +25,7 @@
 //!
 //! Not here: the lock of the data folder, compaction, idempotent producers and consumer groups.
 
+mod budget;
 mod disk;
 mod embedded;
 mod error;
@@ -40,5 +41,6 @@ mod topic;
 
 pub use self::disk::OsDisk;
 pub use self::embedded::EmbeddedLog;
+pub use self::partition::{Hold, PartitionUsage};
 pub use self::recovery::{CutTail, Recovery};
 pub use self::retention::Removed;

@@ -25,6 +25,7 @@ use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, Result};
 use tokio::sync::watch;
 
+use crate::budget::Budget;
 use crate::error::{cannot, is_full};
 use crate::flusher::Flusher;
 use crate::index::SegmentIndex;
@@ -42,10 +43,20 @@ pub(crate) struct Partition {
     folder: PathBuf,
     disk: Arc<dyn Disk>,
     flusher: Arc<Flusher>,
+    budget: Arc<Budget>,
     state: Mutex<State>,
     progress: watch::Sender<Progress>,
-    // Segments that retention took out of the state and still has to remove, oldest first.
-    condemned: Mutex<VecDeque<Offset>>,
+    // Base and length of segments that retention took out of the state and still has to remove,
+    // oldest first.
+    condemned: Mutex<VecDeque<(Offset, u64)>>,
+}
+
+/// What the partitions of a log share.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) flusher: Arc<Flusher>,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// What is in the partition now.
@@ -78,6 +89,28 @@ struct Progress {
     failure: Option<Arc<str>>,
 }
 
+/// What a partition holds, and why it cannot hold less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionUsage {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Its offsets.
+    pub bounds: OffsetBounds,
+    /// Bytes of its segments.
+    pub bytes: u64,
+    /// Who keeps the oldest record of those that are kept for somebody.
+    pub oldest_hold: Option<Hold>,
+}
+
+/// Somebody's need of records (S26).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Who needs them.
+    pub holder: String,
+    /// The first one needed; all later ones are too.
+    pub from: Offset,
+}
+
 /// What became of a write.
 enum Written {
     /// It took offsets, as the change of this number.
@@ -93,8 +126,7 @@ impl Partition {
     pub(crate) fn new(
         name: TopicPartition,
         folder: PathBuf,
-        disk: Arc<dyn Disk>,
-        flusher: Arc<Flusher>,
+        parts: Parts,
         settings: TopicSettings,
         closed: VecDeque<Arc<SegmentIndex>>,
         (active, file): (SegmentIndex, Arc<dyn DiskFile>),
@@ -113,11 +145,14 @@ impl Partition {
             settings,
             failure: None,
         };
+        let Parts { disk, flusher, budget } = parts;
+        budget.add(state.bytes());
         Self {
             name,
             folder,
             disk,
             flusher,
+            budget,
             state: Mutex::new(state),
             progress: watch::Sender::default(),
             condemned: Mutex::default(),
@@ -164,6 +199,17 @@ impl Partition {
         self.lock().bounds()
     }
 
+    /// What it holds now.
+    pub(crate) fn usage(&self) -> PartitionUsage {
+        let state = self.lock();
+        PartitionUsage {
+            partition: self.name.clone(),
+            bounds: state.bounds(),
+            bytes: state.bytes(),
+            oldest_hold: state.oldest_hold(),
+        }
+    }
+
     /// Keeps `from` and what follows for `holder`, or lets go.
     pub(crate) fn hold(&self, holder: &str, from: Option<Offset>) {
         let holds = &mut self.lock().holds;
@@ -199,6 +245,9 @@ impl Partition {
         let end = first.checked_add(count).ok_or_else(|| {
             Error::internal(format!("partition {} has no offsets left", self.name))
         })?;
+        if !self.budget.take(bytes.len() as u64) {
+            return Err(self.over_budget(&state));
+        }
         stamp(bytes, first);
         let position = state.active.length;
         let written = match state.file.write_at(bytes, position) {
@@ -211,6 +260,7 @@ impl Partition {
                 Written::Done(OffsetSpan { first, last: end - 1 }, state.changes)
             }
             Err(error) if is_full(&error) => {
+                self.budget.give_back(bytes.len() as u64);
                 // Part of it may be there; a later, shorter append must not leave the rest behind.
                 if let Err(error) = state.file.truncate(position) {
                     return Err(self.fail(&mut state, "taking back an append", &error));
@@ -265,6 +315,16 @@ impl Partition {
         self.refusal(reason)
     }
 
+    fn over_budget(&self, state: &State) -> Error {
+        let (used, limit) = (self.budget.used(), self.budget.limit());
+        let held = state.oldest_hold().map_or(String::new(), |hold| {
+            format!(" Here, {} holds offset {} and what follows.", hold.holder, hold.from)
+        });
+        Error::unavailable("the log has no room in its disk budget")
+            .with_detail(format!("It holds {used} of {limit} bytes.{held}"))
+            .with_hint("Keep less, wait until holders let go, or give the log more of the disk.")
+    }
+
     fn refusal(&self, reason: &str) -> Error {
         Error::internal(format!("partition {} takes no more appends", self.name))
             .with_detail(format!("It cannot be known what is on stable storage: {reason}."))
@@ -277,6 +337,15 @@ impl Partition {
 }
 
 impl State {
+    fn bytes(&self) -> u64 {
+        self.closed.iter().map(|segment| segment.length).sum::<u64>() + self.active.length
+    }
+
+    fn oldest_hold(&self) -> Option<Hold> {
+        let (holder, from) = self.holds.iter().min_by_key(|(_, from)| **from)?;
+        Some(Hold { holder: holder.clone(), from: *from })
+    }
+
     fn bounds(&self) -> OffsetBounds {
         let bounds = OffsetBounds {
             log_start: self.closed.front().map_or(self.active.base, |oldest| oldest.base),

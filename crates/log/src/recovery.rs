@@ -19,9 +19,8 @@ use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, Result};
 
 use crate::error::{cannot, damaged};
-use crate::flusher::Flusher;
 use crate::index::SegmentIndex;
-use crate::partition::Partition;
+use crate::partition::{Partition, Parts};
 use crate::segment::{self, FileKind};
 
 /// What opening the log found and did.
@@ -67,14 +66,14 @@ pub(crate) fn make_partition(disk: &dyn Disk, folder: &Path) -> Result<()> {
 ///
 /// `Internal` when something is damaged that was synced before.
 pub(crate) fn open_partition(
-    disk: &Arc<dyn Disk>,
-    flusher: &Arc<Flusher>,
+    parts: &Parts,
     name: TopicPartition,
     folder: PathBuf,
     settings: &TopicSettings,
     recovery: &mut Recovery,
 ) -> Result<Partition> {
-    let Found { mut segments, sync_failed } = sort_files(&**disk, &folder, recovery)?;
+    let disk = &*parts.disk;
+    let Found { mut segments, sync_failed } = sort_files(disk, &folder, recovery)?;
     let Some(active_base) = segments.pop_last() else {
         return Err(damaged(&folder, "A partition has at least one segment; there is none."));
     };
@@ -82,25 +81,17 @@ pub(crate) fn open_partition(
     disk.sync_dir(&folder).map_err(|error| cannot("sync", &folder, error))?;
     let mut closed = VecDeque::with_capacity(segments.len());
     for base in segments {
-        let segment = open_closed(&**disk, &folder, base, recovery)?;
+        let segment = open_closed(disk, &folder, base, recovery)?;
         check_joins(&folder, closed.back().map(|last: &Arc<SegmentIndex>| last.end), base)?;
         closed.push_back(Arc::new(segment));
     }
     check_joins(&folder, closed.back().map(|last| last.end), active_base)?;
-    let (active, file) = open_active(&**disk, &folder, &name, active_base, sync_failed, recovery)?;
+    let (active, file) = open_active(disk, &folder, &name, active_base, sync_failed, recovery)?;
     if sync_failed {
         let mark = folder.join(segment::SYNC_FAILED);
         disk.remove(&mark).map_err(|error| cannot("remove", &mark, error))?;
     }
-    Ok(Partition::new(
-        name,
-        folder,
-        Arc::clone(disk),
-        Arc::clone(flusher),
-        settings.clone(),
-        closed,
-        (active, file),
-    ))
+    Ok(Partition::new(name, folder, parts.clone(), settings.clone(), closed, (active, file)))
 }
 
 /// What is in a partition's folder.

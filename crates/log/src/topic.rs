@@ -22,6 +22,9 @@ use thalweg_core::{Error, Result};
 /// Name of the file.
 pub(crate) const FILE: &str = "topic";
 
+/// Name it is written under first; a crash may leave it.
+pub(crate) const UNNAMED: &str = "topic.tmp";
+
 const FIRST_LINE: &str = "thalweg topic 1";
 /// Each partition has a file open and a sync of its own.
 const PARTITIONS_MAX: u32 = 1024;
@@ -54,16 +57,16 @@ pub(crate) fn check(name: &str, settings: &TopicSettings) -> Result<()> {
 /// The file's bytes.
 pub(crate) fn encode(settings: &TopicSettings) -> Vec<u8> {
     let mut text = format!("{FIRST_LINE}\npartitions {}\n", settings.partitions);
-    let mut line = |name: &str, number: u128| {
+    let mut line = |name: &str, number: u64| {
         writeln!(text, "{name} {number}").expect("a string takes everything");
     };
     if let Some(age) = settings.retention_age {
-        line("retention_age_ms", age.as_millis());
+        line("retention_age_ms", u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     }
     if let Some(bytes) = settings.retention_bytes {
-        line("retention_bytes", bytes.into());
+        line("retention_bytes", bytes);
     }
-    line("segment_bytes", settings.segment_bytes.into());
+    line("segment_bytes", settings.segment_bytes);
     let crc = crc32c::crc32c(text.as_bytes());
     writeln!(text, "crc32c {crc:08x}").expect("a string takes everything");
     text.into_bytes()

@@ -1,3 +1,5 @@
+//! Batches against Kafka's own, against themselves, and against foreign bytes.
+
 use std::path::Path;
 
 use proptest::collection::vec;

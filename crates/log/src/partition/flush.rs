@@ -3,6 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use thalweg_core::env::DiskFile;
+use thalweg_core::topic::Offset;
+
 use super::{MARKS_MAX, Partition, State};
 use crate::error::is_full;
 use crate::index::SegmentIndex;
@@ -43,7 +46,7 @@ impl Partition {
     }
 
     /// Moves the high watermark to `(offset, length)` and wakes who waits.
-    fn advance(&self, state: &mut State, (offset, length): (i64, u64), changes: u64) {
+    fn advance(&self, state: &mut State, (offset, length): (Offset, u64), changes: u64) {
         debug_assert!(state.high_watermark <= offset, "L3: the high watermark never goes back");
         if offset > state.high_watermark {
             if state.marks.len() == MARKS_MAX {
@@ -97,7 +100,7 @@ impl Partition {
     fn replace_active(
         &self,
         state: &mut State,
-        file: Arc<dyn thalweg_core::env::DiskFile>,
+        file: Arc<dyn DiskFile>,
     ) -> io::Result<Option<Arc<SegmentIndex>>> {
         if state.active.length > state.synced_length {
             state.file.sync_data()?;
@@ -113,6 +116,7 @@ impl Partition {
         let closed = Arc::new(std::mem::replace(&mut state.active, SegmentIndex::new(base)));
         state.closed.push_back(Arc::clone(&closed));
         state.file = file;
+        self.budget.add(segment::HEADER_BYTES);
         state.synced_length = segment::HEADER_BYTES;
         state.marks.clear();
         state.closing = false;

@@ -25,13 +25,13 @@ impl Partition {
             if state.failure.is_some() {
                 return Ok(removed);
             }
-            let held_from = state.holds.values().min().copied();
+            let held_from = state.oldest_hold().map(|hold| hold.from);
             let closed = state.closed.iter().map(|segment| &**segment);
             let count = expired(closed, state.active.length, &state.settings, held_from, now);
             for segment in state.closed.drain(..count) {
                 removed.segments += 1;
                 removed.bytes += segment.length;
-                condemned.push_back(segment.base);
+                condemned.push_back((segment.base, segment.length));
             }
             if !state.active.is_empty() && has_outlived(&state.active, &state.settings, now) {
                 state.closing = true;
@@ -39,7 +39,7 @@ impl Partition {
             }
         }
 
-        while let Some(base) = condemned.front() {
+        while let Some((base, length)) = condemned.front() {
             for path in
                 [segment::index_path(&self.folder, *base), segment::path(&self.folder, *base)]
             {
@@ -48,6 +48,7 @@ impl Partition {
             if let Err(error) = self.disk.sync_dir(&self.folder) {
                 return Err(self.fail(&mut self.lock(), "syncing a folder", &error));
             }
+            self.budget.give_back(*length);
             condemned.pop_front();
         }
         Ok(removed)

@@ -36,9 +36,9 @@ async fn many_writers_and_readers_agree() {
     drop(log);
     let (log, recovery) = EmbeddedLog::open(Arc::new(OsDisk), folder.path().join("log")).unwrap();
     assert_eq!(recovery, Recovery::default());
-    for number in 0..2 {
+    for (number, expected) in expected.iter().enumerate() {
         let found = read(&log, partition(number), WRITERS / 2 * APPENDS).await;
-        assert_eq!(found, expected[number]);
+        assert_eq!(found, *expected);
     }
 }
 

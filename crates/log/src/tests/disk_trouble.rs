@@ -8,6 +8,7 @@ use futures::FutureExt;
 use thalweg_core::env::DiskFile;
 
 use super::*;
+use crate::Hold;
 use crate::partition::UNSYNCED_BYTES_MAX;
 
 #[tokio::test]
@@ -27,6 +28,45 @@ async fn a_full_disk_refuses_and_forgets_until_there_is_room() {
     drop(log);
     disk.crash();
     assert_eq!(values(&open(&disk).unwrap().0, 0).await, ["a", "d"]);
+}
+
+#[tokio::test]
+async fn a_log_over_its_budget_refuses_until_retention_makes_room() {
+    let (disk, log) = three_segments().await;
+    log.hold(&trades(), "checkpoint", Some(0)).await.unwrap();
+    log.hold(&trades(), "outbox", Some(3)).await.unwrap();
+    let [usage] = &log.usage()[..] else { panic!("there is one partition") };
+    assert_eq!(usage.bounds.log_end, 6);
+    let hold = Hold { holder: "checkpoint".to_owned(), from: 0 };
+    assert_eq!(usage.oldest_hold, Some(hold));
+    let segments =
+        ["00000000000000000000.log", "00000000000000000002.log", "00000000000000000004.log"]
+            .map(|name| disk.read(&file_in_trades(name)).unwrap().len() as u64);
+    assert_eq!(usage.bytes, segments.iter().sum::<u64>());
+
+    let more = batch(0, &["more"]);
+    let fits = usage.bytes + more.len() as u64;
+    log.set_budget(Some(fits));
+    append_synced(&log, more.clone()).await.unwrap();
+    let error = assert_kind(append_synced(&log, more.clone()).await, ErrorKind::Unavailable);
+    let detail = error.detail.unwrap();
+    assert!(
+        detail.contains(&format!("{fits} of {fits} bytes. Here, checkpoint holds")),
+        "{detail}"
+    );
+
+    log.hold(&trades(), "checkpoint", None).await.unwrap();
+    let removed = log.retain(Timestamp::MAX).unwrap();
+    assert_eq!((removed.segments, removed.bytes), (1, segments[0]));
+    append_synced(&log, more.clone()).await.unwrap();
+    let used = log.usage()[0].bytes;
+    drop(log);
+    let (log, _) = open(&disk).unwrap();
+    assert_eq!(log.usage()[0].bytes, used);
+    log.set_budget(Some(used));
+    assert_kind(append_synced(&log, more.clone()).await, ErrorKind::Unavailable);
+    log.set_budget(None);
+    append_synced(&log, more).await.unwrap();
 }
 
 #[tokio::test]

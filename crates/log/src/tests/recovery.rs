@@ -1,5 +1,9 @@
 //! Opening after a crash, after damage, and after a person has been there.
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use thalweg_sim::for_each_seed;
+
 use super::*;
 
 const FIRST: &str = "00000000000000000000.log";
@@ -121,4 +125,49 @@ async fn damage_below_the_high_watermark_is_an_error_to_the_reader() {
     let error = assert_kind(log.fetch(&trades(), 0, limit(1)).await, ErrorKind::Internal);
     assert!(error.message.contains(FIRST), "{error}");
     assert_eq!(values(&log, 4).await, ["4", "5"], "the rest can be read");
+}
+
+/// Whatever happens to a file, the log opens or says why not, and what it then serves are values
+/// that were appended, in order and without a hole.
+#[test]
+fn no_damage_makes_the_log_panic_or_invent() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for_each_seed(400, |seed| runtime.block_on(damage_something(seed)));
+}
+
+async fn damage_something(seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let (disk, log) = three_segments().await;
+    let all = values(&log, 0).await;
+    drop(log);
+    let names = [FIRST, SECOND, ACTIVE, FIRST_INDEX, "../topic"];
+    let name = names[rng.random_range(0..names.len())];
+    let path = match name {
+        "../topic" => Path::new(FOLDER).join("trades.raw/topic"),
+        name => file_in_trades(name),
+    };
+    damage(&disk, &path, |bytes| {
+        let place = rng.random_range(0..bytes.len());
+        match rng.random_range(0..4) {
+            0 => bytes.truncate(place),
+            1 => bytes[place] ^= 1 << rng.random_range(0..8),
+            2 => rng.fill(&mut bytes[place..]),
+            _ => bytes.extend((0..place).map(|_| rng.random::<u8>())),
+        }
+    });
+
+    let Ok((log, _)) = open(&disk) else { return };
+    let end = bounds(&log).await.log_end;
+    let mut next = 0;
+    while next < end {
+        let Ok(fetched) = log.fetch(&trades(), next, limit(1 << 20)).await else { return };
+        let Ok(found) = decode(&fetched.batches) else { return };
+        for decoded in found {
+            assert_eq!(decoded.offset, next);
+            assert_eq!(decoded.record.value.unwrap(), all[next as usize]);
+            next += 1;
+        }
+        assert_eq!(fetched.next, next);
+    }
+    assert!(end == 6 || name == ACTIVE, "only the active segment is cut");
 }

@@ -72,7 +72,9 @@ async fn a_topic_is_made_whole_or_not_at_all() {
             let made = log.create_topic("t", &two).await;
             drop(log);
             disk.crash();
-            let (log, _) = open(&disk).unwrap();
+            let (log, recovery) = open(&disk).unwrap();
+            let half_made = [Path::new("/log/t").to_owned()];
+            assert!(recovery.left_alone.is_empty() || recovery.left_alone == half_made);
             let there = !log.topics().await.unwrap().is_empty();
             assert!(there || made.is_err(), "what was promised is there");
             outcomes.insert((made.is_ok(), there));

@@ -1,3 +1,5 @@
+//! The failures are those that the module promises, and all of them come up.
+
 use std::collections::HashSet;
 
 use super::*;
