@@ -7,11 +7,15 @@
 //! Architecture invariant: beside `lake` and the binary, the only crate that knows DataFusion.
 
 pub mod checkpoint;
+pub mod delivery;
 pub mod epoch;
 pub mod intake;
 pub mod operators;
+pub mod outbox;
+pub mod pipeline;
 pub mod program;
 pub mod results;
 pub mod sides;
 pub mod sql;
+pub mod tail;
 pub mod watermark;

@@ -41,6 +41,12 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// End of the last window that is open, if any: where a bounded input's watermark goes at its
+    /// end, and no further.
+    fn open_until(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// What went in and came out so far.
     fn ledger(&self) -> OperatorLedger;
 

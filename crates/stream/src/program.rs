@@ -218,6 +218,11 @@ impl Program {
         Ok(())
     }
 
+    /// End of the last window that is open, if any.
+    pub fn open_until(&self) -> Option<Timestamp> {
+        self.operators.iter().filter_map(|operator| operator.open_until()).max()
+    }
+
     /// Bytes of state, roughly.
     pub fn state_bytes(&self) -> usize {
         self.operators.iter().map(|operator| operator.state_bytes()).sum()

@@ -75,6 +75,11 @@ impl Results {
         Ok(rows)
     }
 
+    /// Every row now, published or not: what a checkpoint holds.
+    pub fn living(&self) -> Result<RecordBatch> {
+        self.lock().living()
+    }
+
     /// Forgets the rows whose `column` is before `from`; returns how many.
     pub fn forget_before(&self, column: &str, from: Timestamp) -> Result<usize> {
         let mut inner = self.lock();

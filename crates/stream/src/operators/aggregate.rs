@@ -247,6 +247,12 @@ impl Operator for Aggregate {
         Ok(())
     }
 
+    fn open_until(&self) -> Option<Timestamp> {
+        let (.., size) = self.config.window.as_ref()?;
+        let (start, _) = self.windows.last_key_value()?;
+        Some(Timestamp(start.saturating_add(*size)))
+    }
+
     fn ledger(&self) -> OperatorLedger {
         OperatorLedger {
             rows_in: self.rows_in,

@@ -1,0 +1,235 @@
+//! Pipelines: one stream, or the direct path of a source to its tables and sinks (S8).
+//!
+//! A pipeline reads by position, in epochs. What an epoch's rows do not determine is recorded before
+//! anything is committed outside; a checkpoint holds positions, state and ledger; each sink says by
+//! its stamp what it has. A restart takes the newest checkpoint that no sink is behind, runs the
+//! recorded epochs again, and goes on.
+//!
+//! The world is elsewhere: frames come from an [`Input`], rows go to [`Sink`]s by way of
+//! [`crate::delivery`], and who wires them is the binary.
+
+mod run;
+mod status;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use thalweg_core::env::Env;
+use thalweg_core::log::Log;
+use thalweg_core::sink::Sink;
+use thalweg_core::source::Input;
+use thalweg_core::store::Store;
+use thalweg_core::time::Timestamp;
+use thalweg_core::{Error, ErrorKind, Result};
+use tokio::sync::watch;
+
+pub use self::status::{OperatorReading, PipelineReading, PipelineState, Status};
+use crate::delivery::{DeliveryStatus, lock};
+use crate::intake::Intake;
+use crate::program::{Program, StreamQuery};
+use crate::results::Results;
+use crate::tail::Tail;
+
+/// What a pipeline shares with all others.
+#[derive(Clone)]
+pub struct Shared {
+    /// Clock, files, shutdown.
+    pub env: Env,
+    /// The log: journal, epoch records, side topics.
+    pub log: Arc<dyn Log>,
+    /// Pointers to checkpoints.
+    pub store: Arc<dyn Store>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Id made with the data folder.
+    pub incarnation: String,
+}
+
+/// How a pipeline runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name: that of the stream, or of the source.
+    pub name: String,
+    /// Name of the source that drives it.
+    pub source: String,
+    /// Whether it is the source's own: only that one keeps what is refused, and the counts.
+    pub is_source: bool,
+    /// How far events may come out of order, in microseconds.
+    pub delay_micros: i64,
+    /// Longest time between checkpoints while rows come.
+    pub checkpoint_every: Duration,
+    /// Topic and partition of the journal it reads, kept from retention; none for files.
+    pub journal: Option<String>,
+    /// What the query is; a checkpoint of another one cannot be used.
+    pub fingerprint: String,
+    /// Without a table: how long, and how many bytes, its newest rows stay readable.
+    pub keep: (Duration, usize),
+}
+
+/// A sink or table of a pipeline.
+pub struct Outlet {
+    /// Name of the sink or table.
+    pub name: String,
+    /// Where rows go.
+    pub sink: Box<dyn Sink>,
+    /// Columns it takes, in order, by name.
+    pub columns: SchemaRef,
+    /// Longest time between commits; none: at each checkpoint.
+    pub commit_every: Option<Duration>,
+    /// Whether readers of the relation read this table.
+    pub is_lossless_table: bool,
+}
+
+/// Results a pipeline keeps for readers.
+pub struct Kept {
+    /// Name in the checkpoint.
+    pub name: String,
+    /// The rows.
+    pub results: Arc<Results>,
+    /// Column by which old rows are forgotten, and who says up to where.
+    pub forget: Option<(String, Arc<dyn Fn(Timestamp) -> Timestamp + Send + Sync>)>,
+}
+
+/// Everything that is made anew each time a pipeline starts.
+pub struct Parts {
+    /// One input a partition.
+    pub inputs: BTreeMap<u32, Box<dyn Input>>,
+    /// Frames to rows.
+    pub intake: Intake,
+    /// The stream, unless the pipeline is the source's own.
+    pub program: Option<Program>,
+    /// Sinks and tables.
+    pub outlets: Vec<Outlet>,
+}
+
+/// Makes the parts of a pipeline, at start and after each failure.
+#[async_trait]
+pub trait Factory: Send + Sync {
+    /// Makes them.
+    async fn parts(&self) -> Result<Parts>;
+}
+
+/// How a drain ends (`--drain`).
+#[derive(Clone)]
+pub struct Drain {
+    /// Becomes true when live feeds have been silent for long enough.
+    pub feeds_silent: watch::Receiver<bool>,
+    /// How long sinks may take to commit the rest.
+    pub wait: Duration,
+}
+
+/// A pipeline that is declared and can be run.
+pub struct Pipeline {
+    shared: Shared,
+    settings: Settings,
+    factory: Box<dyn Factory>,
+    /// Newest rows for readers.
+    pub tail: Option<Arc<Tail>>,
+    /// Results for readers.
+    pub kept: Vec<Kept>,
+    /// The query it runs.
+    pub query: Option<StreamQuery>,
+    status: Arc<Status>,
+    deliveries: Mutex<Vec<watch::Receiver<DeliveryStatus>>>,
+    drain: Option<Drain>,
+}
+
+impl Pipeline {
+    /// Declares a pipeline.
+    pub fn new(
+        shared: Shared,
+        settings: Settings,
+        factory: Box<dyn Factory>,
+        query: Option<StreamQuery>,
+        tail: Option<Arc<Tail>>,
+        kept: Vec<Kept>,
+        drain: Option<Drain>,
+    ) -> Self {
+        let status = Arc::new(Status::new(&settings.name));
+        Self {
+            shared,
+            settings,
+            factory,
+            tail,
+            kept,
+            query,
+            status,
+            deliveries: Mutex::default(),
+            drain,
+        }
+    }
+
+    /// Name of the pipeline.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Name of the source that drives it.
+    pub fn source(&self) -> &str {
+        &self.settings.source
+    }
+
+    /// Whether it is a source's own.
+    pub fn is_source(&self) -> bool {
+        self.settings.is_source
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// How its sinks and tables are doing.
+    pub fn deliveries(&self) -> Vec<DeliveryStatus> {
+        lock(&self.deliveries).iter().map(|status| status.borrow().clone()).collect()
+    }
+
+    /// Runs until it is drained or the process stops. What fails is started again with back-off,
+    /// for ever; what is wrong stays stopped and says why (S25).
+    ///
+    /// # Errors
+    ///
+    /// Only in a drain: what kept it from ending well.
+    pub async fn run(&self) -> Result<()> {
+        let mut tries: u32 = 0;
+        loop {
+            let epoch_before = self.status.read().epoch;
+            let error = match self.run_once().await {
+                Ok(()) => {
+                    self.status.say(PipelineState::Ended, None);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if self.shared.env.shutdown.is_cancelled() {
+                return Ok(());
+            }
+            let is_final = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Fenced);
+            tracing::error!(pipeline = self.name(), error = error.chain(), "pipeline failed");
+            self.status.say(
+                if is_final { PipelineState::Stopped } else { PipelineState::Retrying },
+                Some(error.chain()),
+            );
+            if is_final || (self.drain.is_some() && tries >= 5) {
+                return Err(error);
+            }
+            tries = if self.status.read().epoch > epoch_before + 10 { 0 } else { tries + 1 };
+            let wait = Duration::from_millis(100).saturating_mul(1 << tries.min(8));
+            if !self.shared.env.sleep(wait.min(Duration::from_secs(30))).await {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A pipeline that cannot go back far enough for one of its sinks.
+fn too_far_behind(pipeline: &str, sink: &str) -> Error {
+    Error::invalid(format!(
+        "sink `{sink}` of `{pipeline}` needs rows from before the oldest checkpoint that is kept"
+    ))
+    .with_hint(format!("`thalweg sinks reset {sink}` writes it anew from what is kept."))
+}
