@@ -1,0 +1,16 @@
+//! Sources: where frames come from. One file each.
+//!
+//! [`websocket`] is a live [`Source`](thalweg_core::source::Source): it cannot be read again, so
+//! [`crate::feed`] journals its frames before anything looks at them (S0). [`journal`] and
+//! [`file`](mod@file) are an [`Input`](thalweg_core::source::Input), read again by position: the
+//! only thing a pipeline ever reads.
+//!
+//! Not here: back-off, gaps and watchdogs, which [`crate::feed`] puts round every live source; and
+//! what frames mean, which is the business of [`crate::codecs`].
+
+pub mod file;
+pub mod journal;
+mod secrets;
+pub mod websocket;
+
+pub use secrets::redact_url;

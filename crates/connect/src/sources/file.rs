@@ -1,0 +1,333 @@
+//! Files as an input: JSON lines and CSV, a frame a line or record, read again by position.
+//!
+//! A file source is one partition in list order. Files are listed by name when reading begins; ones
+//! that match later come after them, as does what is appended to a file that is already behind the
+//! position. What such a list means, and how a changed file is noticed, stands in `manifest` (S0,
+//! S1).
+//!
+//! # What is a frame
+//!
+//! A line without its line end (`\n` or `\r\n`), or a record of CSV; see [`Framing`]. Blank lines, a
+//! UTF-8 byte order mark at the front of a file and, where there is one, the header are no frames.
+//! All files have the same header: [`FileInput::header`] gives it to whoever makes the decoder.
+//!
+//! A last line without a line end is a frame once the file has not grown for
+//! [`FileConfig::settle`]; it is then the end of that stretch of the file, also when it is read
+//! again. If the file then goes on in the middle of that line, reading stops with an error.
+//!
+//! # Cost
+//!
+//! One buffer of 1 MiB is read, cut and handed over; it is used again when whoever got it has let it
+//! go. Nothing is allocated a line, and no file stays open or is held in memory.
+//!
+//! Not here: compressed files, and formats without lines, such as Parquet.
+
+mod disk;
+mod framing;
+mod heads;
+mod manifest;
+mod pace;
+mod pattern;
+mod step;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use thalweg_core::env::Env;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::frame::Frames;
+use thalweg_core::source::{Chunk, Input, ReadLimit};
+use thalweg_core::time::Timestamp;
+use thalweg_core::topic::Offset;
+
+use self::disk::{Known, Piece, ReadError, find, read_piece};
+use self::heads::Head;
+use self::manifest::{Manifest, Position, Stretch};
+use self::pace::Pace;
+use self::pattern::PathPattern;
+use self::step::Step;
+
+pub use self::framing::Framing;
+pub use self::pace::Rate;
+
+/// Bytes read at a time.
+const PIECE_BYTES: usize = 1 << 20;
+/// Progress after which the list is handed out again, for the prints in it.
+const MANIFEST_EVERY_BYTES: u64 = 16 << 20;
+/// Time after which it is handed out when everything was read.
+const MANIFEST_EVERY: Duration = Duration::from_secs(1);
+
+/// Which files, and how they are read.
+#[derive(Clone, Debug)]
+pub struct FileConfig {
+    /// A path; `*`, `?` and `[…]` match within a name, `**` any number of folders. No default.
+    pub path: String,
+    /// How bytes are cut into frames. Default lines.
+    pub framing: Framing,
+    /// Frames per time, such as `200/s`. Default as fast as they are taken.
+    pub rate: Option<Rate>,
+    /// How long a file must not have grown before a last line without line end is a frame. Default
+    /// 1 s; longer than a writer rests in the middle of a line.
+    pub settle: Duration,
+    /// How often to look for new files and for growth once everything was read. Default 1 s.
+    pub poll_interval: Duration,
+}
+
+impl FileConfig {
+    /// The files at `path`, with the default of every other field.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            framing: Framing::Lines,
+            rate: None,
+            settle: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Reads files of lines.
+pub struct FileInput {
+    config: FileConfig,
+    pattern: Arc<PathPattern>,
+    env: Env,
+    manifest: Manifest,
+    pace: Option<Pace>,
+    // The part of a file that was read last; what is left of it serves the next read.
+    piece: Option<(usize, Piece)>,
+    heads: HashMap<usize, Head>,
+    listed_at: Option<Timestamp>,
+    // Nothing was given out since the files were listed.
+    is_list_fresh: bool,
+    report: Report,
+}
+
+/// When the list was handed out, and why it must be again.
+#[derive(Debug)]
+struct Report {
+    has_changed: bool,
+    bytes_since: u64,
+    at: Timestamp,
+}
+
+impl FileInput {
+    /// An input over the files that `config` names.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when the path is no pattern, or delimiter and quote do not differ.
+    pub fn new(config: FileConfig, env: &Env) -> Result<Self> {
+        if let Framing::Csv { delimiter, quote, .. } = config.framing
+            && (delimiter == quote || [delimiter, quote].iter().any(|byte| b"\r\n".contains(byte)))
+        {
+            return Err(Error::invalid("delimiter and quote of a CSV file do not differ")
+                .with_detail("Neither may be a line end."));
+        }
+        Ok(Self {
+            pattern: Arc::new(PathPattern::parse(&config.path)?),
+            pace: config.rate.map(Pace::new),
+            config,
+            env: env.clone(),
+            manifest: Manifest::default(),
+            piece: None,
+            heads: HashMap::new(),
+            listed_at: None,
+            is_list_fresh: false,
+            report: Report { has_changed: false, bytes_since: 0, at: Timestamp::MIN },
+        })
+    }
+
+    /// Lists the files and adds what is new. Returns whether anything was.
+    async fn list(&mut self) -> Result<bool> {
+        let is_first = self.listed_at.is_none();
+        let mut known: HashMap<String, Option<Known>> =
+            HashMap::with_capacity(self.manifest.files.len());
+        for stretch in &self.manifest.files {
+            let read = stretch.end.map(|end| Known {
+                end,
+                cut: stretch.cut,
+                prints: [stretch.head, stretch.tail],
+            });
+            known.insert(stretch.path.clone(), read);
+        }
+        let (disk, pattern) = (self.env.disk.clone(), self.pattern.clone());
+        // The first time in a process, files behind the position are compared, too.
+        let found = on_thread(move || find(&*disk, &pattern, &known, is_first)).await??;
+        let now = self.env.clock.now();
+        let is_news = !found.is_empty();
+        for found in found {
+            let files = &self.manifest.files;
+            let stretch = match files.iter().rfind(|file| found.is_known && file.path == found.path)
+            {
+                Some(file) => file.grown(found.start, found.size, now),
+                None => Stretch::new(found.path, found.size, now),
+            };
+            self.manifest.push(stretch);
+        }
+        self.report.has_changed |= is_news;
+        (self.listed_at, self.is_list_fresh) = (Some(now), true);
+        Ok(is_news)
+    }
+
+    /// Reads a part of stretch `number` from byte `at` on and notes the length of its file.
+    async fn piece_at(
+        &mut self,
+        number: usize,
+        at: u64,
+        bytes_max: usize,
+    ) -> Result<Piece, ReadError> {
+        let stretch = &self.manifest.files[number];
+        let within = stretch.end.map_or(u64::MAX, |end| end.saturating_sub(at));
+        let bytes_max = bytes_max.min(usize::try_from(within).unwrap_or(usize::MAX));
+        let prints = [stretch.head, stretch.tail];
+        let path = stretch.path.clone();
+        let disk = self.env.disk.clone();
+        let buffer = self.buffer();
+        let piece = on_thread(move || read_piece(&*disk, &path, prints, at, bytes_max, buffer))
+            .await
+            .map_err(|error| ReadError::Io(std::io::Error::other(error.message)))??;
+        let now = self.env.clock.now();
+        self.manifest.files[number].note_size(piece.size, now);
+        Ok(piece)
+    }
+
+    /// The buffer of the last piece, if nobody holds it any more; else a new one.
+    fn buffer(&mut self) -> BytesMut {
+        let last = self.piece.take().map(|(_, piece)| piece.data);
+        last.and_then(|data| data.try_into_mut().ok())
+            .filter(|buffer| buffer.capacity() <= 2 * PIECE_BYTES)
+            .unwrap_or_default()
+    }
+
+    /// Ends stretch `number`.
+    fn seal(&mut self, number: usize, end: u64, cut: bool) {
+        self.report.has_changed |= self.manifest.seal(number, end, cut);
+    }
+
+    /// Adds the list to a chunk when it must be handed out.
+    fn with_manifest(&mut self, mut chunk: Chunk) -> Chunk {
+        let now = self.env.clock.now();
+        let report = &mut self.report;
+        let is_due = report.has_changed
+            || report.bytes_since >= MANIFEST_EVERY_BYTES
+            || (chunk.at_end && report.bytes_since > 0 && now.since(report.at) >= MANIFEST_EVERY);
+        if is_due {
+            chunk.manifest = Some(self.manifest.to_json());
+            *report = Report { has_changed: false, bytes_since: 0, at: now };
+        }
+        chunk
+    }
+
+    /// How many frames the rate allows now; waits for the next one while there is time left.
+    /// `None` when there is none in that time.
+    async fn allowance(&mut self, wait_left: &mut Duration) -> Option<usize> {
+        loop {
+            let Some(pace) = &mut self.pace else { return Some(usize::MAX) };
+            match pace.allowance(self.env.clock.now()) {
+                Ok(frames) => return Some(frames),
+                Err(until_next) => {
+                    if !self.rest(until_next, wait_left).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sleeps for `wanted`, or for what is left of the wait. Returns whether it slept.
+    async fn rest(&self, wanted: Duration, wait_left: &mut Duration) -> bool {
+        let slept = wanted.min(*wait_left);
+        *wait_left -= slept;
+        !slept.is_zero() && self.env.sleep(slept).await
+    }
+}
+
+#[async_trait]
+impl Input for FileInput {
+    fn restore(&mut self, manifest: Option<&str>) -> Result<()> {
+        self.manifest = manifest.map(Manifest::parse).transpose()?.unwrap_or_default();
+        (self.piece, self.listed_at) = (None, None);
+        self.heads.clear();
+        Ok(())
+    }
+
+    async fn read(&mut self, from: Offset, limit: ReadLimit) -> Result<Chunk> {
+        let mut wait_left = limit.wait;
+        let mut limit = limit;
+        // An epoch that runs again reads what it read, at once.
+        let is_rerun = limit.until.is_some();
+        let mut position = Position::from_offset(from);
+        if !is_rerun {
+            if self.listed_at.is_none() {
+                self.list().await?;
+            }
+            match self.allowance(&mut wait_left).await {
+                Some(allowed) => limit.frames_max = limit.frames_max.min(allowed),
+                None => return empty_chunk(position),
+            }
+        }
+        if position.number > self.manifest.files.len() {
+            return Err(Error::invalid("the position of the source is beyond its list of files"));
+        }
+        loop {
+            if limit.until.is_some_and(|until| position.offset().is_ok_and(|at| at >= until)) {
+                return empty_chunk(position);
+            }
+            match self.step(position, &limit).await? {
+                Step::Took(chunk) => {
+                    self.is_list_fresh = false;
+                    if let Some(pace) = self.pace.as_mut().filter(|_| !is_rerun) {
+                        pace.give(chunk.frames.len());
+                    }
+                    return Ok(self.with_manifest(chunk));
+                }
+                Step::Moved(next) => position = next,
+                Step::Unsettled(left) => {
+                    if is_rerun || !self.rest(left, &mut wait_left).await {
+                        let chunk = empty_chunk(position)?;
+                        return Ok(self.with_manifest(chunk));
+                    }
+                }
+                Step::AtEnd => {
+                    let listed = self.listed_at.unwrap_or(Timestamp::MIN);
+                    let is_due = !self.is_list_fresh
+                        || self.env.clock.now().since(listed) >= self.config.poll_interval;
+                    if !is_rerun && is_due && self.list().await? {
+                        continue;
+                    }
+                    if is_rerun || !self.rest(self.config.poll_interval, &mut wait_left).await {
+                        let chunk = Chunk { at_end: true, ..empty_chunk(position)? };
+                        return Ok(self.with_manifest(chunk));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self) -> Result<Offset> {
+        Ok(0)
+    }
+
+    async fn unread_heads(&mut self, from: Offset) -> Result<Frames> {
+        self.heads_from(Position::from_offset(from)).await
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+}
+
+/// A chunk without frames that ends at `next`.
+fn empty_chunk(next: Position) -> Result<Chunk> {
+    Ok(Chunk { next: next.offset()?, ..Chunk::default() })
+}
+
+/// Runs what blocks on a thread that may.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("reading a file ended early").with_source(error))
+}

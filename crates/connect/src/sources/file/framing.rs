@@ -1,0 +1,286 @@
+//! Where a frame ends in a file of lines: pure.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr2};
+use thalweg_core::frame::FRAME_BYTES_MAX;
+
+/// How the bytes of a file are cut into frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A frame a line.
+    Lines,
+    /// A frame a record of CSV; a quoted field may hold line ends.
+    Csv {
+        /// Byte between fields. Default `,`.
+        delimiter: u8,
+        /// Byte round a field that may hold anything; doubled it stands for itself. Default `"`.
+        quote: u8,
+        /// Whether each file begins with a header, which is no frame. Default true.
+        header: bool,
+    },
+}
+
+impl Framing {
+    /// CSV with commas, double quotes and a header.
+    pub const CSV: Self = Self::Csv { delimiter: b',', quote: b'"', header: true };
+
+    /// Whether each file begins with a header.
+    pub(super) fn has_header(self) -> bool {
+        matches!(self, Self::Csv { header: true, .. })
+    }
+}
+
+/// Looks for the end of one frame, in as many pieces as it takes.
+///
+/// A quote opens a quoted field only where a field begins; elsewhere it is an ordinary byte, as it
+/// is for every reader of CSV that follows RFC 4180. A doubled quote closes and opens again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndFinder {
+    framing: Framing,
+    is_quoted: bool,
+    // A quote at the start of the next piece opens a quoted field.
+    opens_next: bool,
+}
+
+impl EndFinder {
+    pub(super) fn new(framing: Framing) -> Self {
+        Self { framing, is_quoted: false, opens_next: true }
+    }
+
+    /// Where in `piece` the line end is that ends the frame; `None` when the frame goes on.
+    pub(super) fn find(&mut self, piece: &[u8]) -> Option<usize> {
+        let Framing::Csv { delimiter, quote, .. } = self.framing else {
+            return memchr(b'\n', piece);
+        };
+        let mut at = 0;
+        let mut closed_at = None;
+        loop {
+            if self.is_quoted {
+                let Some(found) = memchr(quote, &piece[at..]) else {
+                    self.opens_next = false;
+                    return None;
+                };
+                at += found + 1;
+                self.is_quoted = false;
+                closed_at = Some(at);
+                continue;
+            }
+            let Some(found) = memchr2(b'\n', quote, &piece[at..]) else {
+                if let Some(last) = piece.last() {
+                    self.opens_next = *last == delimiter || closed_at == Some(piece.len());
+                }
+                return None;
+            };
+            at += found;
+            if piece[at] == b'\n' {
+                return Some(at);
+            }
+            self.is_quoted = match at.checked_sub(1) {
+                None => self.opens_next,
+                Some(before) => piece[before] == delimiter || closed_at == Some(at),
+            };
+            at += 1;
+        }
+    }
+}
+
+/// What [`scan`] may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ScanLimit {
+    /// Number of frames.
+    pub(super) frames_max: usize,
+    /// Bytes of frames; the first frame may be longer.
+    pub(super) bytes_max: usize,
+    /// Frames begin before this position of the buffer.
+    pub(super) begin_before: usize,
+}
+
+/// What [`scan`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scanned {
+    /// Number of frames.
+    pub(super) frames: usize,
+    /// Everything before it was a frame or a blank line.
+    pub(super) next: usize,
+    /// At `next` begins a frame longer than [`FRAME_BYTES_MAX`].
+    pub(super) is_next_oversized: bool,
+}
+
+/// Cuts `buffer[from..]` into frames, as far as they end in it, and hands over start and length of
+/// each, without its line end. Blank lines are no frames.
+pub(super) fn scan(
+    framing: Framing,
+    buffer: &[u8],
+    from: usize,
+    limit: ScanLimit,
+    mut take: impl FnMut(usize, usize),
+) -> Scanned {
+    let mut scanned = Scanned { next: from, ..Scanned::default() };
+    let mut bytes = 0_usize;
+    while scanned.frames < limit.frames_max && scanned.next < limit.begin_before {
+        let start = scanned.next;
+        let Some(length) = EndFinder::new(framing).find(&buffer[start..]) else { break };
+        let frame_bytes = without_return(&buffer[start..start + length]).len();
+        if frame_bytes > FRAME_BYTES_MAX {
+            scanned.is_next_oversized = true;
+            break;
+        }
+        if frame_bytes > 0 {
+            bytes = bytes.saturating_add(frame_bytes);
+            if bytes > limit.bytes_max && scanned.frames > 0 {
+                break;
+            }
+            scanned.frames += 1;
+            take(start, frame_bytes);
+        }
+        scanned.next = start + length + 1;
+    }
+    scanned
+}
+
+/// What some programs put at the front of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What stands before the first frame of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Front {
+    /// It ends at `start`; `header` is the header without its line end, if the file has one.
+    Whole {
+        /// Where the header stands.
+        header: Option<Range<usize>>,
+        /// Where frames begin.
+        start: usize,
+    },
+    /// The header does not end in the buffer.
+    Incomplete,
+    /// The header is longer than a frame may be.
+    Oversized,
+}
+
+/// Takes byte order mark and header from the front of a file.
+pub(super) fn front(framing: Framing, buffer: &[u8]) -> Front {
+    let start = mark_bytes(buffer);
+    if !framing.has_header() {
+        return Front::Whole { header: None, start };
+    }
+    let one = ScanLimit { frames_max: 1, bytes_max: usize::MAX, begin_before: usize::MAX };
+    let mut header = None;
+    let scanned = scan(framing, buffer, start, one, |start, length| {
+        header = Some(start..start + length);
+    });
+    match header {
+        Some(_) => Front::Whole { header, start: scanned.next },
+        None if scanned.is_next_oversized => Front::Oversized,
+        None => Front::Incomplete,
+    }
+}
+
+/// Length of the byte order mark at the front of a file, 0 without one.
+pub(super) fn mark_bytes(buffer: &[u8]) -> usize {
+    if buffer.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
+}
+
+/// A line without the carriage return of a line end of two bytes.
+pub(super) fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: ScanLimit =
+        ScanLimit { frames_max: usize::MAX, bytes_max: usize::MAX, begin_before: usize::MAX };
+
+    #[track_caller]
+    fn check(framing: Framing, text: &str, frames: &[&str], rest: &str) {
+        let mut found = Vec::new();
+        let scanned = scan(framing, text.as_bytes(), 0, ALL, |start, length| {
+            found.push(&text[start..start + length]);
+        });
+        assert_eq!(found, frames);
+        assert_eq!(scanned.frames, frames.len());
+        assert_eq!(&text[scanned.next..], rest);
+    }
+
+    #[test]
+    fn lines_end_at_line_ends() {
+        check(Framing::Lines, "a\nb\r\n\n\r\nc", &["a", "b"], "c");
+        check(Framing::Lines, "\"a\nb\"\n", &["\"a", "b\""], "");
+        check(Framing::Lines, "", &[], "");
+    }
+
+    #[test]
+    fn a_quoted_field_may_hold_line_ends() {
+        check(Framing::CSV, "1,\"a\nb\",2\n3\n", &["1,\"a\nb\",2", "3"], "");
+        check(Framing::CSV, "\"a\"\"\n\"\"b\"\nc\n", &["\"a\"\"\n\"\"b\"", "c"], "");
+        check(Framing::CSV, "\"\"\nb\n", &["\"\"", "b"], "");
+        check(Framing::CSV, "1,\"open\n2\n", &[], "1,\"open\n2\n");
+        // A quote inside an unquoted field is an ordinary byte.
+        check(Framing::CSV, "5\" pipe\n2, \"x\n", &["5\" pipe", "2, \"x"], "");
+        check(Framing::CSV, "\"a\"b\"c\nd\n", &["\"a\"b\"c", "d"], "");
+    }
+
+    #[test]
+    fn limits_cut_between_frames() {
+        let text = b"aa\nbbb\nc\n";
+        let limit = |frames_max, bytes_max, begin_before| {
+            let limit = ScanLimit { frames_max, bytes_max, begin_before };
+            let scanned = scan(Framing::Lines, text, 0, limit, |_, _| {});
+            (scanned.frames, scanned.next)
+        };
+        assert_eq!(limit(2, 99, 99), (2, 7));
+        assert_eq!(limit(9, 5, 99), (2, 7));
+        assert_eq!(limit(9, 4, 99), (1, 3));
+        assert_eq!(limit(9, 1, 99), (1, 3), "one frame comes whole");
+        assert_eq!(limit(9, 99, 3), (1, 3));
+        assert_eq!(limit(9, 99, 4), (2, 7));
+    }
+
+    #[test]
+    fn a_file_begins_behind_mark_and_header() {
+        let csv = Framing::CSV;
+        let whole = |header, start| Front::Whole { header, start };
+        assert_eq!(front(csv, b"\xef\xbb\xbf\n\"a\nb\",c\r\n1"), whole(Some(4..11), 13));
+        assert_eq!(front(csv, b"a,b"), Front::Incomplete);
+        assert_eq!(front(csv, b""), Front::Incomplete);
+        assert_eq!(front(Framing::Lines, b"\xef\xbb\xbfa"), whole(None, 3));
+        assert_eq!(front(Framing::Lines, b"a\n"), whole(None, 0));
+    }
+
+    /// The rules of CSV byte by byte, as they are written down.
+    fn ends_plainly(bytes: &[u8]) -> Option<usize> {
+        let (mut quoted, mut field_begins, mut quote_closed) = (false, true, false);
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'"' if quoted => (quoted, quote_closed) = (false, true),
+                b'"' if field_begins || quote_closed => (quoted, quote_closed) = (true, false),
+                b'\n' if !quoted => return Some(at),
+                _ => quote_closed = false,
+            }
+            field_begins = *byte == b',' && !quoted;
+        }
+        None
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn the_end_is_found_whatever_the_pieces(text in "[a,\"\n]{0,24}", piece in 1_usize..9) {
+            let bytes = text.as_bytes();
+            let mut finder = EndFinder::new(Framing::CSV);
+            let mut found = None;
+            for (number, part) in bytes.chunks(piece).enumerate() {
+                found = finder.find(part).map(|at| number * piece + at);
+                if found.is_some() {
+                    break;
+                }
+            }
+            prop_assert_eq!(found, ends_plainly(bytes));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What stands at the front of files: their header, and the first frames of those not yet begun.
+
+use bytes::{Bytes, BytesMut};
+use thalweg_core::error::Result;
+use thalweg_core::frame::{FRAME_BYTES_MAX, FrameSpan, Frames};
+use thalweg_core::source::ReadLimit;
+
+use super::FileInput;
+use super::disk::{Piece, ReadError};
+use super::framing::{Front, ScanLimit, front, scan, without_return};
+use super::manifest::Position;
+use super::step::Step;
+
+/// Bytes read first when looking for a first frame.
+const LOOK_BYTES: usize = 4096;
+/// Longest first frame that is kept for the next time.
+const KEPT_BYTES_MAX: usize = 4096;
+
+/// The first frame of a stretch.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    bytes: Bytes,
+    // The byte of the file where it begins.
+    byte: u64,
+}
+
+impl FileInput {
+    /// The header that all files have alike, without its line end: what a decoder of CSV needs
+    /// before the first frame. `None` without headers, or while there is no file.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](thalweg_core::source::Input::read).
+    pub async fn header(&mut self) -> Result<Option<String>> {
+        if !self.config.framing.has_header() {
+            return Ok(None);
+        }
+        if self.listed_at.is_none() {
+            self.list().await?;
+        }
+        let limit =
+            ReadLimit { frames_max: 1, bytes_max: 1, until: None, wait: self.config.settle };
+        let mut position = Position { number: 0, byte: 0 };
+        loop {
+            if let Some(header) = &self.manifest.header {
+                return Ok(Some(header.clone()));
+            }
+            match self.step(position, &limit).await? {
+                // The header was taken on the way to it.
+                Step::Took(_) => {}
+                Step::Moved(next) => position = next,
+                Step::Unsettled(left) => {
+                    if !self.env.sleep(left).await {
+                        return Ok(None);
+                    }
+                }
+                Step::AtEnd => return Ok(None),
+            }
+        }
+    }
+
+    /// The first frame of every stretch that is not begun at `from`, in one buffer.
+    pub(super) async fn heads_from(&mut self, from: Position) -> Result<Frames> {
+        if self.listed_at.is_none() {
+            self.list().await?;
+        }
+        self.heads.retain(|number, _| *number >= from.number);
+        // Looking elsewhere must not cost the rest of the piece that is being read.
+        let kept = self.piece.take();
+        let mut data = BytesMut::new();
+        let mut spans = Vec::new();
+        for number in from.number..self.manifest.files.len() {
+            if number == from.number && from.byte > self.manifest.files[number].start {
+                continue;
+            }
+            let Some(head) = self.head_of(number).await? else { continue };
+            spans.push(FrameSpan {
+                start: u32::try_from(data.len()).unwrap_or(u32::MAX),
+                len: u32::try_from(head.bytes.len()).expect("a frame is shorter than 4 GiB"),
+                offset: Position { number, byte: head.byte }.offset()?,
+                received_at: self.manifest.files[number].discovered_at,
+            });
+            data.extend_from_slice(&head.bytes);
+        }
+        self.piece = kept;
+        Ok(Frames { partition: 0, data: data.freeze(), spans })
+    }
+
+    /// The first frame of a stretch; none when it has none yet, or one that is too long.
+    async fn head_of(&mut self, number: usize) -> Result<Option<Head>> {
+        if let Some(head) = self.heads.get(&number) {
+            return Ok(Some(head.clone()));
+        }
+        let start = self.manifest.files[number].start;
+        let mut bytes_max = LOOK_BYTES;
+        loop {
+            let piece = match self.piece_at(number, start, bytes_max).await {
+                Ok(piece) => piece,
+                Err(ReadError::Gone) => return Ok(None),
+                Err(error) => return Err(error.about(&self.manifest.files[number].path)),
+            };
+            let is_last = self.reaches_end(number, &piece);
+            if let Some((head, has_line_end)) = self.head_in(&piece, is_last) {
+                if has_line_end && head.bytes.len() <= KEPT_BYTES_MAX {
+                    self.heads.insert(number, head.clone());
+                }
+                return Ok(Some(head));
+            }
+            if is_last || bytes_max >= FRAME_BYTES_MAX {
+                return Ok(None);
+            }
+            bytes_max *= 16;
+        }
+    }
+
+    /// The first frame in the first piece of a stretch, and whether it has a line end: at the end
+    /// of a file it is taken without one, too.
+    fn head_in(&self, piece: &Piece, is_last: bool) -> Option<(Head, bool)> {
+        let framing = self.config.framing;
+        let mut begin = 0;
+        if piece.at == 0 {
+            let Front::Whole { start, .. } = front(framing, &piece.data) else { return None };
+            begin = start;
+        }
+        let one = ScanLimit { frames_max: 1, bytes_max: usize::MAX, begin_before: usize::MAX };
+        let mut first = None;
+        let scanned =
+            scan(framing, &piece.data, begin, one, |start, length| first = Some((start, length)));
+        let rest = without_return(&piece.data[scanned.next..]);
+        let (start, length) = match first {
+            Some(first) => first,
+            None if is_last && (1..=FRAME_BYTES_MAX).contains(&rest.len()) => {
+                (scanned.next, rest.len())
+            }
+            None => return None,
+        };
+        // A copy: the piece is much longer than its first line.
+        let bytes = Bytes::copy_from_slice(&piece.data[start..start + length]);
+        Some((Head { bytes, byte: piece.at + start as u64 }, first.is_some()))
+    }
+}
