@@ -6,8 +6,10 @@
 //!
 //! Architecture invariant: beside `lake` and the binary, the only crate that knows DataFusion.
 
+pub mod batch;
 pub mod checkpoint;
 pub mod delivery;
+pub mod engine;
 pub mod epoch;
 pub mod intake;
 pub mod operators;

@@ -462,7 +462,7 @@ fn plain(options: &WildcardAdditionalOptions) -> WildcardAdditionalOptions {
 
 /// Whether a column is hidden from `SELECT *`.
 pub fn is_hidden(column: &str) -> bool {
-    meta::ALL.contains(&column)
+    column.starts_with('_')
 }
 
 fn quoted(name: &str) -> String {

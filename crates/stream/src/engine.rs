@@ -1,0 +1,404 @@
+//! The engine: read-only SQL over everything a project declares (S17a, S29).
+//!
+//! A query pins one published version of each relation it reads, then plans and runs. Names are
+//! looked up here and nowhere else, so SQL from outside reaches no file and no network.
+//!
+//! - a source, or a row-wise stream with a table: the table's pinned version and the tail behind it;
+//! - a row-wise stream without a table: its SQL over its source;
+//! - a stream with GROUP BY: its current results;
+//! - a view: its SQL; a merged view: batch below the boundary, live from it on (S17).
+
+mod merged;
+mod system;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::SessionContext;
+use futures::future::{BoxFuture, FutureExt, select_all};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+use thalweg_core::env::Env;
+use thalweg_core::problem::SqlProblem;
+use thalweg_core::query::{Query, QueryEngine, Relation, Rows};
+use thalweg_core::sink::Epoch;
+use thalweg_core::{Error, Result};
+use tokio::sync::watch;
+
+pub use self::merged::{Merged, RefreshNote};
+pub use self::system::{SystemColumn, SystemTable};
+use crate::operators::expressions::engine_error;
+use crate::program::{carry_hidden, visible};
+use crate::results::Results;
+use crate::sql::rewrite::Mode;
+use crate::sql::{Named, Names, Planner};
+use crate::tail::Tail;
+
+/// A table of the lake, as the engine reads it.
+#[async_trait]
+pub trait TableReader: Send + Sync {
+    /// Pins the newest version for reading.
+    async fn pin(&self) -> Result<PinnedTable>;
+
+    /// Columns of the table.
+    fn schema(&self) -> SchemaRef;
+}
+
+/// A pinned version of a table.
+#[derive(Clone)]
+pub struct PinnedTable {
+    /// Its rows.
+    pub provider: Arc<dyn TableProvider>,
+    /// The last epoch of the pipeline that feeds it; 0 if none does.
+    pub epoch: Epoch,
+    /// The note of the newest refresh.
+    pub note: Option<String>,
+}
+
+/// What a name stands for.
+#[derive(Clone)]
+pub enum Readable {
+    /// A source or row-wise stream.
+    Records {
+        /// Its newest rows.
+        tail: Arc<Tail>,
+        /// Its first lossless table.
+        table: Option<Arc<dyn TableReader>>,
+    },
+    /// A row-wise stream without a table, or a view.
+    Sql {
+        /// Its query.
+        sql: String,
+        /// Whether it is a stream's.
+        mode: Mode,
+    },
+    /// A stream with GROUP BY.
+    Results(Arc<Results>),
+    /// A table that no pipeline of this process feeds.
+    Table(Arc<dyn TableReader>),
+    /// A merged view.
+    Merged(Merged),
+}
+
+/// A relation of the project.
+#[derive(Clone)]
+pub struct Entry {
+    /// `source`, `stream`, `table`, `view` or `model`.
+    pub kind: &'static str,
+    /// What it reads.
+    pub readable: Readable,
+    /// Columns that tell its rows apart, or of its entity.
+    pub key: Vec<String>,
+    /// Its newest row by key, kept up by its pipeline, if somebody asks for `latest(x)`.
+    pub latest: Option<Arc<Results>>,
+    /// Its visible columns.
+    pub columns: SchemaRef,
+}
+
+/// Runs queries.
+pub struct Engine {
+    planner: Planner,
+    env: Env,
+    entries: BTreeMap<String, Entry>,
+    system: BTreeMap<String, SystemTable>,
+}
+
+impl Engine {
+    /// An engine over `entries` by name and the tables of `system`.
+    pub fn new(env: Env, entries: BTreeMap<String, Entry>, system: Vec<SystemTable>) -> Self {
+        let system = system.into_iter().map(|table| (table.name.to_owned(), table)).collect();
+        Self { planner: Planner::new(), env, entries, system }
+    }
+
+    /// The relation of that name.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// Runs a query to its end.
+    pub async fn collect(&self, query: Query) -> Result<Vec<RecordBatch>> {
+        self.query(query).await?.batches.try_collect().await
+    }
+
+    /// Pins everything `sql` reads and plans it.
+    pub async fn plan(&self, sql: &str, mode: Mode) -> Result<LogicalPlan> {
+        let reads = self.planner.reads(sql).map_err(|problems| wrong_sql(sql, problems))?;
+        let mut names = Names::default();
+        let mut known = BTreeSet::new();
+        for name in reads {
+            self.resolve(name, &mut names, &mut known).await?;
+        }
+        // Names that were not asked for serve the hint of a misspelt one.
+        for (name, entry) in &self.entries {
+            if names.get(name).is_none() {
+                let columns = Arc::clone(&entry.columns);
+                names.insert(name, Named::Rows(columns), entry.key.clone());
+            }
+        }
+        let planned =
+            self.planner.plan(sql, &names, mode).map_err(|problems| wrong_sql(sql, problems))?;
+        Ok(planned.plan)
+    }
+
+    /// Runs a plan of [`Engine::plan`].
+    pub async fn run(&self, plan: LogicalPlan) -> Result<Rows> {
+        let context = SessionContext::new_with_state(self.planner.state().clone());
+        let frame = context.execute_logical_plan(plan).await.map_err(engine_failed)?;
+        let stream = frame.execute_stream().await.map_err(engine_failed)?;
+        let schema = stream.schema();
+        Ok(Rows { schema, batches: stream.map_err(engine_failed).boxed() })
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        name: String,
+        names: &'a mut Names,
+        known: &'a mut BTreeSet<String>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if !known.insert(name.clone()) {
+                return Ok(());
+            }
+            if let Some(table) = self.system.get(&name) {
+                let rows = table.read().await?;
+                names.insert(name, Named::Table(memory(vec![rows])?), Vec::new());
+                return Ok(());
+            }
+            let Some(entry) = self.entries.get(&name) else { return Ok(()) };
+            if let Some(latest) = &entry.latest {
+                let rows = memory(vec![latest.read()?])?;
+                names.insert(format!("latest.{name}"), Named::Table(rows), entry.key.clone());
+            }
+            let named = match &entry.readable {
+                Readable::Records { tail, table } => self.records(tail, table.as_deref()).await?,
+                Readable::Results(results) => Named::Table(memory(vec![results.read()?])?),
+                Readable::Table(table) => Named::Table(table.pin().await?.provider),
+                Readable::Merged(merged) => Named::Plan(merged.plan(&self.planner).await?),
+                Readable::Sql { sql, mode } => {
+                    let reads = self.planner.reads(sql).map_err(|it| wrong_sql(sql, it))?;
+                    for read in reads {
+                        self.resolve(read, names, known).await?;
+                    }
+                    let planned = self
+                        .planner
+                        .plan(sql, names, *mode)
+                        .map_err(|problems| wrong_sql(sql, problems))?;
+                    let plan = match mode {
+                        Mode::Stream => carry_hidden(planned.plan).map_err(engine_error)?,
+                        Mode::Query => planned.plan,
+                    };
+                    Named::Plan(plan)
+                }
+            };
+            names.insert(name, named, entry.key.clone());
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// A table's pinned version and exactly the epochs behind it.
+    async fn records(&self, tail: &Tail, table: Option<&dyn TableReader>) -> Result<Named> {
+        let schema = Arc::clone(tail.schema());
+        let Some(table) = table else {
+            return Ok(Named::Table(memory_of(schema, tail.after(0))?));
+        };
+        // The tail forgets an epoch only once the table holds it, and the table is pinned after
+        // the tail was asked where it begins: no epoch can fall between the two.
+        loop {
+            let pinned = table.pin().await?;
+            let newer = tail.after(pinned.epoch);
+            if tail.table().epoch > pinned.epoch {
+                // The table went on between the two looks, and the tail has let go.
+                if table.pin().await?.epoch > pinned.epoch {
+                    continue;
+                }
+            }
+            let columns: Vec<_> = schema
+                .fields()
+                .iter()
+                .map(|field| datafusion::logical_expr::ident(field.name()))
+                .collect();
+            let scan = |name: &str, provider: Arc<dyn TableProvider>| {
+                let source = Arc::new(datafusion::datasource::DefaultTableSource::new(provider));
+                LogicalPlanBuilder::scan(name, source, None)
+                    .and_then(|plan| plan.project(columns.clone()))
+                    .and_then(|plan| plan.build())
+            };
+            let stored = scan("stored", pinned.provider).map_err(engine_error)?;
+            let fresh = scan("fresh", memory_of(schema, newer)?).map_err(engine_error)?;
+            let both = LogicalPlanBuilder::from(stored)
+                .union(fresh)
+                .and_then(|plan| plan.build())
+                .map_err(engine_error)?;
+            return Ok(Named::Plan(both));
+        }
+    }
+
+    /// Versions of everything `sql` reads, looked through to the bottom.
+    fn watched(
+        &self,
+        sql: &str,
+        found: &mut Vec<watch::Receiver<u64>>,
+        known: &mut BTreeSet<String>,
+    ) -> bool {
+        let mut ticks = false;
+        for name in self.planner.reads(sql).unwrap_or_default() {
+            if !known.insert(name.clone()) {
+                continue;
+            }
+            if self.system.contains_key(&name) {
+                ticks = true;
+                continue;
+            }
+            match self.entries.get(&name).map(|entry| &entry.readable) {
+                Some(Readable::Records { tail, .. }) => found.push(tail.changes()),
+                Some(Readable::Results(results)) => found.push(results.changes()),
+                Some(Readable::Merged(merged)) => found.push(merged.live.changes()),
+                Some(Readable::Sql { sql, .. }) => ticks |= self.watched(sql, found, known),
+                Some(Readable::Table(_)) => ticks = true,
+                None => {}
+            }
+        }
+        ticks
+    }
+}
+
+#[async_trait]
+impl QueryEngine for Engine {
+    async fn query(&self, query: Query) -> Result<Rows> {
+        let plan = self.plan(&query.sql, Mode::Query).await?;
+        let params: std::collections::HashMap<
+            String,
+            datafusion::common::metadata::ScalarAndMetadata,
+        > = query.params.iter().map(|(name, value)| (name.clone(), scalar(value).into())).collect();
+        let plan = plan
+            .with_param_values(ParamValues::Map(params))
+            .map_err(|error| Error::invalid(error.strip_backtrace()))?;
+        let rows = self.run(plan).await?;
+        let deadline = self.env.clock.now().plus(query.limits.time_max);
+        let clock = self.env.clock.clone();
+        let mut left = query.limits.rows_max.unwrap_or(usize::MAX);
+        let batches = rows
+            .batches
+            .and_then(move |batch| {
+                let over_time = clock.now() > deadline;
+                let over_rows = batch.num_rows() > left;
+                left = left.saturating_sub(batch.num_rows());
+                async move {
+                    if over_time {
+                        return Err(Error::unavailable("the query ran out of time"));
+                    }
+                    if over_rows {
+                        return Err(Error::unavailable("the query gives more rows than allowed")
+                            .with_hint("Add a LIMIT, or aggregate."));
+                    }
+                    Ok(batch)
+                }
+            })
+            .boxed();
+        Ok(Rows { schema: rows.schema, batches })
+    }
+
+    fn relations(&self) -> Vec<Relation> {
+        let public = self.entries.iter().map(|(name, entry)| Relation {
+            schema_name: "public".to_owned(),
+            name: name.clone(),
+            kind: entry.kind,
+            columns: visible(&entry.columns),
+            key: entry.key.clone(),
+        });
+        let system = self.system.values().map(SystemTable::relation);
+        public.chain(system).collect()
+    }
+
+    async fn changes(&self, sql: &str) -> Result<watch::Receiver<u64>> {
+        let mut watched = Vec::new();
+        let ticks = self.watched(sql, &mut watched, &mut BTreeSet::new());
+        let (version, changes) = watch::channel(0);
+        let env = self.env.clone();
+        self.env.spawn(async move {
+            loop {
+                let mut waits: Vec<BoxFuture<'_, bool>> = watched
+                    .iter_mut()
+                    .map(|version| version.changed().map(|changed| changed.is_ok()).boxed())
+                    .collect();
+                if ticks || waits.is_empty() {
+                    // What has no version of its own is looked at once a second.
+                    waits.push(env.sleep(Duration::from_secs(1)).boxed());
+                }
+                let goes_on = tokio::select! {
+                    (goes_on, ..) = select_all(waits) => goes_on,
+                    () = version.closed() => false,
+                    () = env.shutdown.cancelled() => false,
+                };
+                if !goes_on {
+                    return;
+                }
+                version.send_modify(|version| *version += 1);
+            }
+        });
+        Ok(changes)
+    }
+}
+
+/// JSON values as parameters: strings, numbers, booleans, null.
+fn scalar(value: &Value) -> ScalarValue {
+    match value {
+        Value::Null => ScalarValue::Null,
+        Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => ScalarValue::Int64(Some(integer)),
+            (None, float) => ScalarValue::Float64(float),
+        },
+        Value::String(text) => ScalarValue::Utf8(Some(text.clone())),
+        other => ScalarValue::Utf8(Some(other.to_string())),
+    }
+}
+
+/// Problems of a statement as one error: the first, with its place, and how many more there are.
+pub fn wrong_sql(sql: &str, problems: Vec<SqlProblem>) -> Error {
+    let count = problems.len();
+    let Some(first) = problems.into_iter().next() else {
+        return Error::invalid("the SQL is wrong");
+    };
+    let mut error = Error::invalid(first.message);
+    if let Some(range) = first.range {
+        let line = sql[..range.start].matches('\n').count() + 1;
+        let column = sql[..range.start].chars().rev().take_while(|it| *it != '\n').count() + 1;
+        let more = if count > 1 { format!(" ({} more)", count - 1) } else { String::new() };
+        error =
+            error.with_detail(format!("At line {line}, column {column}: `{}`{more}.", &sql[range]));
+    }
+    let hint = match (first.label, first.hint) {
+        (Some(label), Some(hint)) => Some(format!("{label} {hint}")),
+        (label, hint) => label.or(hint),
+    };
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn engine_failed(error: datafusion::common::DataFusionError) -> Error {
+    Error::invalid(error.strip_backtrace())
+}
+
+fn memory(batches: Vec<RecordBatch>) -> Result<Arc<dyn TableProvider>> {
+    let schema = batches
+        .first()
+        .map(RecordBatch::schema)
+        .ok_or_else(|| Error::internal("a relation has no columns"))?;
+    memory_of(schema, batches)
+}
+
+fn memory_of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Arc<dyn TableProvider>> {
+    Ok(Arc::new(MemTable::try_new(schema, vec![batches]).map_err(engine_error)?))
+}
