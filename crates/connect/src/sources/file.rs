@@ -9,7 +9,7 @@
 //!
 //! A line without its line end (`\n` or `\r\n`), or a record of CSV; see [`Framing`]. Blank lines, a
 //! UTF-8 byte order mark at the front of a file and, where there is one, the header are no frames.
-//! All files have the same header: [`FileInput::header`] gives it to whoever makes the decoder.
+//! Files may have different headers; [`FileInput::header_source`] tells decoders which.
 //!
 //! A last line without a line end is a frame once the file has not grown for
 //! [`FileConfig::settle`]; it is then the end of that stretch of the file, also when it is read
@@ -44,7 +44,7 @@ use thalweg_core::time::Timestamp;
 use thalweg_core::topic::Offset;
 
 use self::disk::{Known, Piece, ReadError, find, read_piece};
-use self::heads::Head;
+use self::heads::{Head, Headers};
 use self::manifest::{Manifest, Position, Stretch};
 use self::pace::Pace;
 use self::pattern::PathPattern;
@@ -99,6 +99,7 @@ pub struct FileInput {
     // The part of a file that was read last; what is left of it serves the next read.
     piece: Option<(usize, Piece)>,
     heads: HashMap<usize, Head>,
+    headers: Headers,
     listed_at: Option<Timestamp>,
     // Nothing was given out since the files were listed.
     is_list_fresh: bool,
@@ -134,6 +135,7 @@ impl FileInput {
             manifest: Manifest::default(),
             piece: None,
             heads: HashMap::new(),
+            headers: Headers::default(),
             listed_at: None,
             is_list_fresh: false,
             report: Report { has_changed: false, bytes_since: 0, at: Timestamp::MIN },
@@ -157,7 +159,7 @@ impl FileInput {
         // The first time in a process, files behind the position are compared, too.
         let found = on_thread(move || find(&*disk, &pattern, &known, is_first)).await??;
         let now = self.env.clock.now();
-        let is_news = !found.is_empty();
+        let (is_news, first_new) = (!found.is_empty(), self.manifest.files.len());
         for found in found {
             let files = &self.manifest.files;
             let stretch = match files.iter().rfind(|file| found.is_known && file.path == found.path)
@@ -167,6 +169,7 @@ impl FileInput {
             };
             self.manifest.push(stretch);
         }
+        self.share_headers(first_new);
         self.report.has_changed |= is_news;
         (self.listed_at, self.is_list_fresh) = (Some(now), true);
         Ok(is_news)
@@ -251,6 +254,7 @@ impl Input for FileInput {
         self.manifest = manifest.map(Manifest::parse).transpose()?.unwrap_or_default();
         (self.piece, self.listed_at) = (None, None);
         self.heads.clear();
+        self.share_headers(0);
         Ok(())
     }
 

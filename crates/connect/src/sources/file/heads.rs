@@ -1,15 +1,17 @@
 //! What stands at the front of files: their header, and the first frames of those not yet begun.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::{Bytes, BytesMut};
 use thalweg_core::error::Result;
 use thalweg_core::frame::{FRAME_BYTES_MAX, FrameSpan, Frames};
-use thalweg_core::source::ReadLimit;
 
 use super::FileInput;
 use super::disk::{Piece, ReadError};
 use super::framing::{Front, ScanLimit, front, scan, without_return};
 use super::manifest::Position;
-use super::step::Step;
+use crate::codecs::csv::HeaderSource;
 
 /// Bytes read first when looking for a first frame.
 const LOOK_BYTES: usize = 4096;
@@ -24,37 +26,45 @@ pub(super) struct Head {
     byte: u64,
 }
 
+/// The headers of files by number of stretch, shared with decoders.
+#[derive(Clone, Default)]
+pub(super) struct Headers(Arc<Mutex<HashMap<i64, Bytes>>>);
+
+impl Headers {
+    fn get(&self, number: i64) -> Option<Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    fn set(&self, number: usize, header: &str) {
+        let number = i64::try_from(number).expect("offsets have room for 23 bits");
+        let header = Bytes::copy_from_slice(header.as_bytes());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, header);
+    }
+}
+
 impl FileInput {
-    /// The header that all files have alike, without its line end: what a decoder of CSV needs
-    /// before the first frame. `None` without headers, or while there is no file.
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](thalweg_core::source::Input::read).
-    pub async fn header(&mut self) -> Result<Option<String>> {
-        if !self.config.framing.has_header() {
-            return Ok(None);
+    /// Gives decoders the header of each file, which is no frame: what
+    /// [`CsvDecoder::with_headers`](crate::codecs::csv::CsvDecoder::with_headers) wants. It knows
+    /// the header of every file of which a frame was given out.
+    pub fn header_source(&self) -> HeaderSource {
+        let headers = self.headers.clone();
+        Box::new(move |number| Ok(headers.get(number)))
+    }
+
+    /// Takes the header of a file.
+    pub(super) fn note_header(&mut self, number: usize, header: &[u8]) {
+        let header = String::from_utf8_lossy(header);
+        if self.manifest.note_header(number, &header) {
+            self.report.has_changed = true;
+            self.headers.set(number, &header);
         }
-        if self.listed_at.is_none() {
-            self.list().await?;
-        }
-        let limit =
-            ReadLimit { frames_max: 1, bytes_max: 1, until: None, wait: self.config.settle };
-        let mut position = Position { number: 0, byte: 0 };
-        loop {
-            if let Some(header) = &self.manifest.header {
-                return Ok(Some(header.clone()));
-            }
-            match self.step(position, &limit).await? {
-                // The header was taken on the way to it.
-                Step::Took(_) => {}
-                Step::Moved(next) => position = next,
-                Step::Unsettled(left) => {
-                    if !self.env.sleep(left).await {
-                        return Ok(None);
-                    }
-                }
-                Step::AtEnd => return Ok(None),
+    }
+
+    /// Shares the headers that the list knows from stretch `first` on.
+    pub(super) fn share_headers(&mut self, first: usize) {
+        for number in first..self.manifest.files.len() {
+            if let Some(header) = self.manifest.header(number) {
+                self.headers.set(number, header);
             }
         }
     }
@@ -100,7 +110,7 @@ impl FileInput {
                 Err(error) => return Err(error.about(&self.manifest.files[number].path)),
             };
             let is_last = self.reaches_end(number, &piece);
-            if let Some((head, has_line_end)) = self.head_in(&piece, is_last) {
+            if let Some((head, has_line_end)) = self.head_in(number, &piece, is_last) {
                 if has_line_end && head.bytes.len() <= KEPT_BYTES_MAX {
                     self.heads.insert(number, head.clone());
                 }
@@ -115,11 +125,14 @@ impl FileInput {
 
     /// The first frame in the first piece of a stretch, and whether it has a line end: at the end
     /// of a file it is taken without one, too.
-    fn head_in(&self, piece: &Piece, is_last: bool) -> Option<(Head, bool)> {
+    fn head_in(&mut self, number: usize, piece: &Piece, is_last: bool) -> Option<(Head, bool)> {
         let framing = self.config.framing;
         let mut begin = 0;
         if piece.at == 0 {
-            let Front::Whole { start, .. } = front(framing, &piece.data) else { return None };
+            let Front::Whole { header, start } = front(framing, &piece.data) else { return None };
+            if let Some(header) = header {
+                self.note_header(number, &piece.data[header]);
+            }
             begin = start;
         }
         let one = ScanLimit { frames_max: 1, bytes_max: usize::MAX, begin_before: usize::MAX };

@@ -11,12 +11,14 @@
 //! As JSON, version 1, stored in epoch records:
 //!
 //! ```json
-//! {"version": 1, "header": "id,name", "files": [{"path": "a.csv", "start": 0, "end": 9,
-//!  "size": 9, "discovered_at": 1703258644022000, "head": [9, 9, 7], "tail": [9, 9, 7]}]}
+//! {"version": 1, "headers": ["id,name"], "files": [{"path": "a.csv", "header": 0, "start": 0,
+//!  "end": 9, "size": 9, "discovered_at": 1703258644022000, "head": [9, 9, 7],
+//!  "tail": [9, 9, 7]}]}
 //! ```
 //!
-//! A print is `[end, length, crc]`. `header` is the header that every file has, when files have one;
-//! `end` is missing for what is not read to its end; `cut` says that the last line has no line end.
+//! A print is `[end, length, crc]`. `headers` holds each header of a file once, a file its number
+//! among them; `end` is missing for what is not read to its end; `cut` says that the last line has
+//! no line end.
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::error::{Error, Result};
@@ -36,8 +38,8 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     version: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) header: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<String>,
     pub(super) files: Vec<Stretch>,
 }
 
@@ -45,6 +47,9 @@ pub(super) struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stretch {
     pub(super) path: String,
+    /// Number of its file's header, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    header: Option<usize>,
     /// Its first byte.
     pub(super) start: u64,
     /// Behind its last byte, once it will not grow any more.
@@ -125,6 +130,7 @@ impl Stretch {
     pub(super) fn new(path: String, size: u64, now: Timestamp) -> Self {
         Self {
             path,
+            header: None,
             start: 0,
             end: None,
             cut: false,
@@ -182,7 +188,7 @@ impl Stretch {
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { version: VERSION, header: None, files: Vec::new() }
+        Self { version: VERSION, headers: Vec::new(), files: Vec::new() }
     }
 }
 
@@ -218,6 +224,25 @@ impl Manifest {
         self.files.push(stretch);
     }
 
+    /// The header of the file of stretch `number`, if it is known.
+    pub(super) fn header(&self, number: usize) -> Option<&str> {
+        self.headers.get(self.files.get(number)?.header?).map(String::as_str)
+    }
+
+    /// Notes the header of the file of stretch `number`. Returns whether that is news.
+    pub(super) fn note_header(&mut self, number: usize, header: &str) -> bool {
+        if self.header(number) == Some(header) {
+            return false;
+        }
+        let known = self.headers.iter().position(|known| known == header);
+        let index = known.unwrap_or_else(|| {
+            self.headers.push(header.to_owned());
+            self.headers.len() - 1
+        });
+        self.files[number].header = Some(index);
+        true
+    }
+
     /// Ends stretch `number` at `end`, if it has no end yet. Returns whether that is news.
     pub(super) fn seal(&mut self, number: usize, end: u64, cut: bool) -> bool {
         let Some(stretch) = self.files.get_mut(number).filter(|stretch| stretch.end.is_none())
@@ -249,13 +274,16 @@ mod tests {
 
     #[test]
     fn the_json_form_is_read_back() {
-        let mut manifest = Manifest { header: Some("id,name".into()), ..Manifest::default() };
+        let mut manifest = Manifest::default();
         manifest.push(Stretch::new("a.csv".into(), 9, Timestamp(5)));
+        assert!(manifest.note_header(0, "id,name"));
+        assert!(!manifest.note_header(0, "id,name"));
         manifest.files[0].note_read(0, b"id,name\n1");
         assert!(manifest.seal(0, 9, true));
         assert!(!manifest.seal(0, 3, false));
         manifest.push(Stretch::new("b.csv".into(), 0, Timestamp(3)));
         assert_eq!(manifest.files[1].discovered_at, Timestamp(5));
+        assert_eq!((manifest.header(0), manifest.header(1)), (Some("id,name"), None));
         let mut back = Manifest::parse(&manifest.to_json()).expect("what was written");
         for stretch in manifest.files.iter_mut().chain(&mut back.files) {
             stretch.unchanged_since = None;

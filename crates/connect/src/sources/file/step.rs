@@ -91,7 +91,7 @@ impl FileInput {
             match front(framing, &piece.data) {
                 Front::Whole { header, start } => {
                     if let Some(header) = header {
-                        self.note_header(at.number, &piece.data[header])?;
+                        self.note_header(at.number, &piece.data[header]);
                     }
                     begin = start;
                 }
@@ -153,7 +153,7 @@ impl FileInput {
         let line = without_return(&rest[start..]);
         let is_header = at.byte == 0 && self.config.framing.has_header();
         if is_header && !line.is_empty() {
-            self.note_header(number, line)?;
+            self.note_header(number, line);
         }
         if is_header || line.is_empty() {
             return Ok(Step::Moved(end));
@@ -265,24 +265,5 @@ impl FileInput {
         let before = stretch.read_to();
         stretch.note_read(at.byte, bytes);
         self.report.bytes_since += stretch.read_to() - before;
-    }
-
-    /// Takes the header of a file, which all have alike.
-    pub(super) fn note_header(&mut self, number: usize, header: &[u8]) -> Result<()> {
-        let header = String::from_utf8_lossy(header);
-        match &self.manifest.header {
-            None => {
-                self.manifest.header = Some(header.into_owned());
-                self.report.has_changed = true;
-                Ok(())
-            }
-            Some(known) if *known == header => Ok(()),
-            Some(known) => {
-                let path = &self.manifest.files[number].path;
-                Err(Error::invalid(format!("{path} has another header than the files before it"))
-                    .with_detail(format!("It has `{header}`, they have `{known}`."))
-                    .with_hint("Give files of another layout a source of their own."))
-            }
-        }
     }
 }
