@@ -28,6 +28,7 @@ use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 pub use self::status::{OperatorReading, PipelineReading, PipelineState, Status};
+use crate::checkpoint::Checkpoints;
 use crate::delivery::{DeliveryStatus, lock};
 use crate::intake::Intake;
 use crate::program::{Program, StreamQuery};
@@ -135,6 +136,8 @@ pub struct Pipeline {
     pub query: Option<StreamQuery>,
     status: Arc<Status>,
     deliveries: Mutex<Vec<watch::Receiver<DeliveryStatus>>>,
+    // What the checkpoint says of the sinks while nothing runs.
+    stopped: Mutex<Vec<DeliveryStatus>>,
     drain: Option<Drain>,
 }
 
@@ -159,6 +162,7 @@ impl Pipeline {
             query,
             status,
             deliveries: Mutex::default(),
+            stopped: Mutex::default(),
             drain,
         }
     }
@@ -185,7 +189,50 @@ impl Pipeline {
 
     /// How its sinks and tables are doing.
     pub fn deliveries(&self) -> Vec<DeliveryStatus> {
-        lock(&self.deliveries).iter().map(|status| status.borrow().clone()).collect()
+        let running = lock(&self.deliveries);
+        if running.is_empty() {
+            return lock(&self.stopped).clone();
+        }
+        running.iter().map(|status| status.borrow().clone()).collect()
+    }
+
+    /// Takes results, counts and watermark from the newest checkpoint, running nothing: what there
+    /// is to read beside a stopped server.
+    pub async fn read_checkpoint(&self) -> Result<()> {
+        let checkpoints = Checkpoints::open(
+            Arc::clone(&self.shared.env.disk),
+            Arc::clone(&self.shared.store),
+            &self.shared.data.join("checkpoints"),
+            self.name(),
+        )
+        .await?;
+        let Some(checkpoint) = checkpoints.newest()? else { return Ok(()) };
+        for kept in &self.kept {
+            if let Some(rows) = checkpoint.results.get(&kept.name) {
+                kept.results.restore(rows)?;
+            }
+        }
+        let head = checkpoint.head;
+        self.status.update(|status| {
+            status.state = PipelineState::Ended;
+            status.epoch = head.epoch;
+            status.watermark = head.watermark.current();
+            status.source = head.source;
+        });
+        *lock(&self.stopped) = head
+            .sinks
+            .into_iter()
+            .map(|(name, position)| DeliveryStatus {
+                name,
+                pipeline: self.name().to_owned(),
+                guarantee: thalweg_core::sink::Guarantee::ExactlyOnce,
+                state: crate::delivery::DeliveryState::Stopped,
+                reason: Some("the server does not run".to_owned()),
+                position,
+                rows_waiting: 0,
+            })
+            .collect();
+        Ok(())
     }
 
     /// Runs until it is drained or the process stops. What fails is started again with back-off,

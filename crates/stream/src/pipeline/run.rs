@@ -592,7 +592,7 @@ impl Life<'_> {
     }
 
     /// Keeps from retention what a restart would read.
-    async fn hold(&self, (positions, epochs_from): (BTreeMap<u32, Offset>, Offset)) -> Result<()> {
+    async fn hold(&mut self, (positions, epochs_from): (BTreeMap<u32, Offset>, Offset)) -> Result<()> {
         let shared = &self.pipeline.shared;
         let holder = format!("pipeline {}", self.pipeline.name());
         if let Some(topic) = &self.pipeline.settings.journal {
@@ -604,7 +604,7 @@ impl Life<'_> {
         self.epochs.hold(epochs_from).await
     }
 
-    async fn lag(&self) -> u64 {
+    async fn lag(&mut self) -> u64 {
         let Some(topic) = &self.pipeline.settings.journal else { return 0 };
         let mut lag = 0;
         for (partition, position) in &self.positions {

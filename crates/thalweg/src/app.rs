@@ -1,0 +1,303 @@
+//! The running whole: what a project declares, wired.
+//!
+//! The only place that sees every part. In the order of the flow: [`sources`] feed the log and are
+//! read back, [`pipelines`] run streams and feed tables and sinks, [`readers`] let SQL see all of it,
+//! [`jobs`] refresh and compact, [`web`] serves.
+
+mod control;
+pub(crate) mod data_folder;
+mod jobs;
+mod pipelines;
+mod readers;
+mod sources;
+pub(crate) mod system;
+mod web;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg_connect::feed::FeedStatus;
+use thalweg_core::env::Env;
+use thalweg_core::log::{Log, TopicSettings};
+use thalweg_core::store::Store;
+use thalweg_core::{Error, Result};
+use thalweg_lake::delta::Delta;
+use thalweg_log::EmbeddedLog;
+use thalweg_project::Project;
+use thalweg_store::SqliteStore;
+use thalweg_stream::engine::Engine;
+use thalweg_stream::epoch;
+use thalweg_stream::pipeline::{Drain, Pipeline, Shared};
+use thalweg_stream::sides;
+use tokio::sync::watch;
+
+use self::data_folder::DataFolder;
+use crate::check::Checked;
+
+/// What a run is asked for.
+pub(crate) struct Request {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Reads what there is, then ends.
+    pub drain: Option<DrainRequest>,
+    /// Where HTTP listens; none for no listener.
+    pub http: Option<std::net::SocketAddr>,
+}
+
+/// How a drain ends.
+#[derive(Clone, Copy)]
+pub(crate) struct DrainRequest {
+    /// Silence after which a live feed counts as drained.
+    pub idle: Duration,
+    /// How long sinks may take to commit the rest.
+    pub wait: Duration,
+}
+
+/// The project, running.
+pub(crate) struct App {
+    /// What it is.
+    pub project: Arc<Project>,
+    /// Typed SQL.
+    pub checked: Arc<Checked>,
+    /// Clock, files, shutdown.
+    pub env: Env,
+    /// The log.
+    pub log: Arc<EmbeddedLog>,
+    /// Small rows.
+    pub store: Arc<dyn Store>,
+    /// Every pipeline, sources' first.
+    pub pipelines: Vec<Arc<Pipeline>>,
+    /// Status of each live feed.
+    pub feeds: BTreeMap<String, Arc<FeedStatus>>,
+    /// Every Delta table.
+    pub tables: BTreeMap<String, Arc<Delta>>,
+    /// Jobs.
+    pub scheduler: Arc<thalweg_jobs::Scheduler>,
+    /// Runs queries.
+    pub engine: Arc<Engine>,
+    feeds_silent: watch::Sender<bool>,
+    request: Request,
+    folder: DataFolder,
+}
+
+impl App {
+    /// Opens the data folder and makes every part; nothing runs yet.
+    pub(crate) async fn open(
+        project: Project,
+        checked: Checked,
+        env: Env,
+        request: Request,
+    ) -> Result<Self> {
+        let folder = DataFolder::open(&request.data)?;
+        let (project, checked) = (Arc::new(project), Arc::new(checked));
+        let log_folder = folder.path.join("log");
+        let disk = Arc::clone(&env.disk);
+        let (log, recovery) =
+            tokio::task::spawn_blocking(move || EmbeddedLog::open(disk, log_folder))
+                .await
+                .map_err(|error| Error::internal("opening the log ended").with_source(error))??;
+        for cut in &recovery.cut {
+            tracing::warn!(?cut, "a torn tail was cut from the log");
+        }
+        let log = Arc::new(log);
+        for topic in [epoch::TOPIC, sides::QUARANTINE, sides::LATE] {
+            log.create_topic(topic, &TopicSettings::default()).await?;
+        }
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(folder.path.join("store.sqlite")).await?);
+        let tables = readers::open_tables(&project, &checked, &env).await?;
+        let (feeds_silent, silent) = watch::channel(false);
+        let shared = Shared {
+            env: env.clone(),
+            log: Arc::clone(&log) as Arc<dyn Log>,
+            store: Arc::clone(&store),
+            data: folder.path.clone(),
+            incarnation: folder.incarnation.clone(),
+        };
+        let drain =
+            request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
+        let boundaries = readers::Boundaries::open(&project, &tables).await?;
+        let pipelines =
+            pipelines::declare(&project, &checked, &shared, &tables, &boundaries, drain.as_ref())?;
+        let feeds: BTreeMap<String, Arc<FeedStatus>> = project
+            .sources
+            .iter()
+            .filter(|source| source.is_live())
+            .map(|source| (source.name.value.clone(), Arc::new(FeedStatus::default())))
+            .collect();
+        for source in project.sources.iter().filter(|source| source.is_live()) {
+            let topic = sources::journal_topic(source.name.as_str());
+            log.create_topic(&topic, &TopicSettings::default()).await?;
+        }
+        let world = Arc::new(system::World {
+            project: Arc::clone(&project),
+            env: env.clone(),
+            log: Arc::clone(&log),
+            store: Arc::clone(&store),
+            pipelines: pipelines.clone(),
+            feeds: feeds.clone(),
+            tables: tables.clone(),
+            scheduler: std::sync::OnceLock::new(),
+        });
+        let entries = readers::entries(&project, &checked, &pipelines, &tables, &env)?;
+        let engine = Arc::new(Engine::new(env.clone(), entries, system::tables(&world)));
+        let scheduler = jobs::scheduler(
+            &project,
+            &checked,
+            &env,
+            &store,
+            &log,
+            &tables,
+            &pipelines,
+            &engine,
+            &boundaries,
+        )?;
+        let _ = world.scheduler.set(Arc::clone(&scheduler));
+        Ok(Self {
+            project,
+            checked,
+            env,
+            log,
+            store,
+            pipelines,
+            feeds,
+            tables,
+            scheduler,
+            engine,
+            feeds_silent,
+            request,
+            folder,
+        })
+    }
+
+    /// Runs until the process is asked to stop, or the drain is done.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from starting, or a drain from ending well.
+    pub(crate) async fn run(self: Arc<Self>) -> Result<()> {
+        let server = match self.request.http {
+            Some(listen) => Some(web::start(&self, listen).await?),
+            None => None,
+        };
+        if let Some(server) = &server {
+            self.folder.publish_addresses(server.address())?;
+        }
+        let mut running = Vec::new();
+        for pipeline in &self.pipelines {
+            let pipeline = Arc::clone(pipeline);
+            running.push(self.env.spawn(async move { pipeline.run().await }));
+        }
+        for source in self.project.sources.iter().filter(|source| source.is_live()) {
+            self.start_feed(source)?;
+        }
+        self.keep_house();
+        if self.request.drain.is_some() {
+            self.watch_silence();
+        } else {
+            let scheduler = Arc::clone(&self.scheduler);
+            self.env.spawn(async move {
+                if let Err(error) = scheduler.run().await {
+                    tracing::error!(error = error.chain(), "the scheduler ended");
+                }
+            });
+        }
+        let log = Arc::clone(&self.log);
+        let shutdown = self.env.shutdown.clone();
+        self.env.spawn(async move {
+            tokio::select! {
+                error = log.failed() => {
+                    // A failed sync is never retried (L5): end, and recover what is there.
+                    tracing::error!(error = error.chain(), "the log failed; the process ends");
+                    shutdown.cancel();
+                }
+                () = shutdown.cancelled() => {}
+            }
+        });
+        let mut failed = Ok(());
+        for task in running {
+            if let Ok(Err(error)) = task.await {
+                failed = Err(error);
+            }
+        }
+        if self.request.drain.is_none() {
+            self.env.shutdown.cancelled().await;
+        }
+        self.env.shutdown.cancel();
+        if let Some(server) = server {
+            server.stopped().await;
+        }
+        self.env.tasks.close();
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.env.tasks.wait()).await;
+        if ended.is_err() {
+            tracing::warn!("some parts did not end in time");
+        }
+        failed
+    }
+
+    fn start_feed(&self, source: &thalweg_project::Source) -> Result<()> {
+        let name = source.name.value.clone();
+        let live = sources::live(source, &self.env)?;
+        let partition = thalweg_core::topic::TopicPartition::new(sources::journal_topic(&name), 0);
+        let (env, log, store) = (self.env.clone(), Arc::clone(&self.log), Arc::clone(&self.store));
+        let status = Arc::clone(&self.feeds[&name]);
+        self.env.spawn(async move {
+            let ran =
+                thalweg_connect::feed::Feed::run(&env, live, log, partition, store, status).await;
+            if let Err(error) = ran {
+                tracing::error!(source = name, error = error.chain(), "the feed ended");
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends a drain when no live feed has had a frame for long enough.
+    fn watch_silence(self: &Arc<Self>) {
+        let app = Arc::clone(self);
+        let Some(drain) = self.request.drain else { return };
+        self.env.spawn(async move {
+            let started = app.env.clock.now();
+            while app.env.sleep(Duration::from_millis(50)).await {
+                let now = app.env.clock.now();
+                let is_silent = app.feeds.values().all(|feed| {
+                    let last = feed.read(now).last_frame_at.unwrap_or(started).max(started);
+                    now.since(last) >= drain.idle
+                });
+                if is_silent {
+                    app.feeds_silent.send_replace(true);
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Lets old segments go every now and then.
+    fn keep_house(&self) {
+        let (env, log) = (self.env.clone(), Arc::clone(&self.log));
+        self.env.spawn(async move {
+            while env.sleep(Duration::from_secs(300)).await {
+                let (log, now) = (Arc::clone(&log), env.clock.now());
+                let removed = tokio::task::spawn_blocking(move || log.retain(now)).await;
+                if let Ok(Err(error)) = removed {
+                    tracing::warn!(error = error.chain(), "retention failed");
+                }
+            }
+        });
+    }
+
+    /// Brings every pipeline up to what is in the data folder, without connecting to anything, so
+    /// that questions can be asked beside a stopped server.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        for pipeline in &self.pipelines {
+            pipeline.read_checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> &std::path::Path {
+        &self.folder.path
+    }
+}

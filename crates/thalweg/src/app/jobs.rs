@@ -1,0 +1,231 @@
+//! Jobs of a project: what their tasks do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thalweg_core::env::Env;
+use thalweg_core::log::Log;
+use thalweg_core::store::Store;
+use thalweg_core::table::{Replacement, Table as _};
+use thalweg_core::task::{Task, TaskContext};
+use thalweg_core::time::{Day, Timestamp};
+use thalweg_core::{Error, Result};
+use thalweg_jobs::scheduler::{TaskLookup, Watermarks};
+use thalweg_jobs::{JobDefinition, Schedule, Scheduler, TaskDefinition};
+use thalweg_lake::delta::Delta;
+use thalweg_log::EmbeddedLog;
+use thalweg_project::{Project, TableInput, TaskAction, TaskDay};
+use thalweg_stream::batch::BatchQuery;
+use thalweg_stream::engine::{Engine, RefreshNote};
+use thalweg_stream::pipeline::Pipeline;
+use thalweg_stream::sql::Planner;
+use thalweg_stream::tail::Tail;
+
+use super::readers::{Boundaries, DeltaReader, day_source};
+use crate::check::Checked;
+
+/// The scheduler with every job of the project.
+#[expect(clippy::too_many_arguments, reason = "the one place where all of it meets")]
+pub(super) fn scheduler(
+    project: &Arc<Project>,
+    checked: &Arc<Checked>,
+    env: &Env,
+    store: &Arc<dyn Store>,
+    log: &Arc<EmbeddedLog>,
+    tables: &BTreeMap<String, Arc<Delta>>,
+    pipelines: &[Arc<Pipeline>],
+    engine: &Arc<Engine>,
+    boundaries: &Boundaries,
+) -> Result<Arc<Scheduler>> {
+    let _ = engine;
+    let mut definitions = Vec::new();
+    let mut bodies: BTreeMap<(String, String), Arc<dyn Task>> = BTreeMap::new();
+    for job in &project.jobs {
+        let zone = job.timezone.as_ref().map_or(project.timezone_name(), |zone| zone.as_str());
+        let mut definition = JobDefinition::new(job.name.as_str());
+        definition.schedule =
+            job.schedule.as_ref().map(|text| Schedule::parse(text.as_str(), zone)).transpose()?;
+        definition.start = job.start;
+        definition.catch_up = job.catch_up;
+        definition.wait_for = job.wait_for.iter().map(|name| name.value.clone()).collect();
+        definition.max_active = job.max_active;
+        definition.concurrency_group.clone_from(&job.concurrency_group);
+        for task in &job.tasks {
+            let mut declared = TaskDefinition::new(task.name.as_str());
+            declared.after = task.after.iter().map(|name| name.value.clone()).collect();
+            declared.retries = task.retries;
+            declared.backoff = task.backoff;
+            declared.timeout = Some(task.timeout);
+            let body: Option<Arc<dyn Task>> = match &task.action {
+                TaskAction::Refresh { table, day } => {
+                    declared.does = format!("refresh {}", table.as_str());
+                    let day = match day {
+                        TaskDay::OfRun => None,
+                        TaskDay::Fixed(day) => Some(*day),
+                    };
+                    Some(Arc::new(refresh(
+                        project,
+                        checked,
+                        log,
+                        tables,
+                        pipelines,
+                        boundaries,
+                        table.as_str(),
+                        day,
+                    )?))
+                }
+                TaskAction::Compact { table } => {
+                    declared.does = format!("compact {}", table.as_str());
+                    let delta = tables.get(table.as_str()).map(Arc::clone);
+                    delta.map(|delta| Arc::new(Compact { delta }) as Arc<dyn Task>)
+                }
+                TaskAction::Train { model } | TaskAction::Evaluate { model } => {
+                    declared.does = format!("model {}", model.as_str());
+                    None
+                }
+            };
+            if let Some(body) = body {
+                bodies.insert((job.name.value.clone(), task.name.value.clone()), body);
+            }
+            definition.tasks.push(declared);
+        }
+        definitions.push(definition);
+    }
+    let lookup: TaskLookup = Arc::new(move |job: &str, task: &str| {
+        bodies.get(&(job.to_owned(), task.to_owned())).map(Arc::clone)
+    });
+    let by_name: BTreeMap<String, Arc<Pipeline>> = pipelines
+        .iter()
+        .map(|pipeline| (pipeline.name().to_owned(), Arc::clone(pipeline)))
+        .collect();
+    let watermarks: Watermarks =
+        Arc::new(move |name: &str| by_name.get(name).map(|it| it.status().read().watermark));
+    Scheduler::new(env.clone(), Arc::clone(store), definitions, lookup, watermarks).map_err(
+        |errors| errors.into_iter().next().unwrap_or_else(|| Error::invalid("a job is wrong")),
+    )
+}
+
+#[expect(clippy::too_many_arguments, reason = "a refresh reads the history and writes the table")]
+fn refresh(
+    project: &Project,
+    checked: &Arc<Checked>,
+    log: &Arc<EmbeddedLog>,
+    tables: &BTreeMap<String, Arc<Delta>>,
+    pipelines: &[Arc<Pipeline>],
+    boundaries: &Boundaries,
+    name: &str,
+    day: Option<Day>,
+) -> Result<Refresh> {
+    let missing = |what: &str| Error::internal(format!("table `{name}` has no {what}"));
+    let table = project.table(name).ok_or_else(|| missing("declaration"))?;
+    let TableInput::BatchOf { stream, over, replace } = &table.input else {
+        return Err(Error::invalid(format!(
+            "table `{name}` is not a `batch_of`, so nothing refreshes it"
+        )));
+    };
+    let query = checked.streams.get(stream.as_str()).ok_or_else(|| missing("stream"))?;
+    let source = project.source(&query.source).ok_or_else(|| missing("source"))?;
+    let history = over
+        .iter()
+        .find(|(source, _)| source.as_str() == query.source)
+        .map(|(_, table)| table.value.clone())
+        .or_else(|| project.tables_from(&query.source).next().map(|it| it.name.value.clone()))
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "source `{}` has no table, so `{name}` has no history",
+                query.source
+            ))
+        })?;
+    let delta = tables.get(&history).ok_or_else(|| missing("history"))?;
+    let schema = Arc::clone(&checked.tables[&history]);
+    let reader = DeltaReader::new(delta, schema, Some(&query.source));
+    let tail = pipelines.iter().find(|it| it.name() == query.source).and_then(|it| it.tail.clone());
+    let sql = project.stream(stream.as_str()).map(|it| it.sql.as_str().to_owned());
+    Ok(Refresh {
+        name: name.to_owned(),
+        query: BatchQuery {
+            stream: stream.value.clone(),
+            sql: sql.ok_or_else(|| missing("SQL"))?,
+            source: query.source.clone(),
+            history: Arc::new(reader),
+            event_time: source.event_time.clone(),
+            day_column: day_source(replace.as_str()).unwrap_or_else(|| replace.as_str().to_owned()),
+            window_size: query.window_size,
+        },
+        planner: checked.planner.clone(),
+        log: Arc::clone(log) as Arc<dyn Log>,
+        target: Arc::clone(tables.get(name).ok_or_else(|| missing("table"))?),
+        tail,
+        boundaries: boundaries.clone(),
+        day,
+    })
+}
+
+/// Rebuilds the days of a period from the history, and moves the boundary.
+struct Refresh {
+    name: String,
+    query: BatchQuery,
+    planner: Planner,
+    log: Arc<dyn Log>,
+    target: Arc<Delta>,
+    tail: Option<Arc<Tail>>,
+    boundaries: Boundaries,
+    day: Option<Day>,
+}
+
+#[async_trait]
+impl Task for Refresh {
+    async fn run(&self, context: &TaskContext) -> Result<String> {
+        let first = self.day.unwrap_or(context.day);
+        let last = match self.day {
+            Some(day) => day,
+            None => Timestamp(context.period_end.0 - 1).day().max(first),
+        };
+        if let Some(tail) = &self.tail {
+            let reached = tail.table().watermark;
+            if reached < last.end() {
+                return Err(Error::unavailable(format!(
+                    "the history of `{}` has come to {reached}, the day {last} is not over in it",
+                    self.query.source
+                )));
+            }
+        }
+        context.log.line(&format!("reading {first} to {last}"));
+        let held = self.query.first_day(&self.planner).await?;
+        let rows = self.query.rows(&self.planner, self.log.as_ref(), first, last).await?;
+        let count: usize = rows.iter().map(|batch| batch.num_rows()).sum();
+        let mut note = match self.target.note().await? {
+            Some(text) => RefreshNote::parse(&text)?,
+            None => RefreshNote::new(held.unwrap_or(first)),
+        };
+        note.days.extend(first.0..=last.0);
+        let replacement = Replacement {
+            run: context.run.clone(),
+            day_column: self.query.day_column.clone(),
+            first,
+            last,
+            rows,
+            note: Some(note.text()?),
+        };
+        let version = self.target.replace_days(replacement).await?;
+        self.boundaries.moved(&self.name, note.boundary());
+        Ok(format!(
+            "replaced {first} to {last} of `{}`: {count} rows, version {version}",
+            self.name
+        ))
+    }
+}
+
+/// Merges the small files of a table.
+struct Compact {
+    delta: Arc<Delta>,
+}
+
+#[async_trait]
+impl Task for Compact {
+    async fn run(&self, _: &TaskContext) -> Result<String> {
+        let (before, after) = self.delta.compact().await?;
+        Ok(format!("merged {before} files into {after}"))
+    }
+}

@@ -1,0 +1,234 @@
+//! Pipelines of a project: one a source, one a stream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use thalweg_connect::sinks::console::{ConsoleConfig, ConsoleSink};
+use thalweg_connect::sinks::postgres::{Mode as PostgresMode, PostgresConfig, PostgresSink};
+use thalweg_core::table::Table as _;
+use thalweg_core::time::micros;
+use thalweg_core::{Error, Result};
+use thalweg_lake::delta::Delta;
+use thalweg_project::{Mode, Project, Sink, Source, TableInput, Target};
+use thalweg_stream::pipeline::{Drain, Factory, Kept, Outlet, Parts, Pipeline, Settings, Shared};
+use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
+use thalweg_stream::results::Results;
+use thalweg_stream::tail::Tail;
+
+use super::readers::Boundaries;
+use super::sources;
+use crate::check::Checked;
+
+/// Name of the kept results that serve `latest(x)`.
+pub(super) const LATEST: &str = "latest";
+/// Name of the kept results of a GROUP BY.
+pub(super) const RESULTS: &str = "results";
+
+struct Parcel {
+    project: Arc<Project>,
+    checked: Arc<Checked>,
+    shared: Shared,
+    tables: BTreeMap<String, Arc<Delta>>,
+    source: String,
+    stream: Option<String>,
+}
+
+/// Every pipeline of a project, the sources' own first.
+pub(super) fn declare(
+    project: &Arc<Project>,
+    checked: &Arc<Checked>,
+    shared: &Shared,
+    tables: &BTreeMap<String, Arc<Delta>>,
+    boundaries: &Boundaries,
+    drain: Option<&Drain>,
+) -> Result<Vec<Arc<Pipeline>>> {
+    let mut pipelines = Vec::new();
+    let parcel = |source: &str, stream: Option<&str>| Parcel {
+        project: Arc::clone(project),
+        checked: Arc::clone(checked),
+        shared: shared.clone(),
+        tables: tables.clone(),
+        source: source.to_owned(),
+        stream: stream.map(str::to_owned),
+    };
+    for source in &project.sources {
+        let name = source.name.as_str();
+        let schema = &checked.sources[name];
+        let has_table = project.tables_from(name).next().is_some();
+        let tail = Arc::new(Tail::new(Arc::clone(schema), has_table));
+        let kept = latest(checked, name, schema, &source.key)?;
+        pipelines.push(Arc::new(Pipeline::new(
+            shared.clone(),
+            settings(project, source, name, true, &format!("{:?}", source.columns)),
+            Box::new(parcel(name, None)),
+            None,
+            Some(tail),
+            kept,
+            drain.cloned(),
+        )));
+    }
+    for stream in &project.streams {
+        let name = stream.name.as_str();
+        let query = &checked.streams[name];
+        let source = project
+            .source(&query.source)
+            .ok_or_else(|| Error::internal(format!("stream `{name}` has no source")))?;
+        let (tail, kept) = match query.shape {
+            Shape::RowWise => {
+                let has_table = project.tables_from(name).next().is_some();
+                let tail = Arc::new(Tail::new(Arc::clone(&query.schema), has_table));
+                (Some(tail), latest(checked, name, &query.schema, &source.key)?)
+            }
+            Shape::Final | Shape::Updating => (None, vec![results(query, boundaries.of(name))?]),
+        };
+        let fingerprint = format!("{}\n{:?}", stream.sql.as_str(), source.columns);
+        pipelines.push(Arc::new(Pipeline::new(
+            shared.clone(),
+            settings(project, source, name, false, &fingerprint),
+            Box::new(parcel(&query.source, Some(name))),
+            Some(query.clone()),
+            tail,
+            kept,
+            drain.cloned(),
+        )));
+    }
+    Ok(pipelines)
+}
+
+fn settings(
+    project: &Project,
+    source: &Source,
+    name: &str,
+    is_source: bool,
+    fingerprint: &str,
+) -> Settings {
+    Settings {
+        name: name.to_owned(),
+        source: source.name.value.clone(),
+        is_source,
+        delay_micros: micros(source.watermark),
+        checkpoint_every: project.runtime.checkpoint_every,
+        journal: source.is_live().then(|| sources::journal_topic(source.name.as_str())),
+        fingerprint: fingerprint.to_owned(),
+        keep: (source.keep.age, usize::try_from(source.keep.bytes).unwrap_or(usize::MAX)),
+    }
+}
+
+fn latest(checked: &Checked, name: &str, schema: &SchemaRef, key: &[String]) -> Result<Vec<Kept>> {
+    let has_key = !key.is_empty() && key.iter().all(|it| schema.column_with_name(it).is_some());
+    if !checked.latest.contains(name) || !has_key {
+        return Ok(Vec::new());
+    }
+    let results = Arc::new(Results::new(Arc::clone(schema), key)?);
+    Ok(vec![Kept { name: LATEST.to_owned(), results, forget: None }])
+}
+
+fn results(
+    query: &StreamQuery,
+    boundary: Option<Arc<dyn Fn() -> thalweg_core::time::Timestamp + Send + Sync>>,
+) -> Result<Kept> {
+    let results = Arc::new(Results::new(Arc::clone(&query.schema), &query.key)?);
+    // What a merged view may still need stays; without such a reader a week of event time does.
+    let time = ["window_start", "window_end"]
+        .into_iter()
+        .find(|column| query.schema.column_with_name(column).is_some());
+    let week = std::time::Duration::from_secs(7 * 86_400);
+    let forget = time.map(|column| {
+        let from: Arc<
+            dyn Fn(thalweg_core::time::Timestamp) -> thalweg_core::time::Timestamp + Send + Sync,
+        > = match boundary {
+            Some(boundary) => Arc::new(move |_| boundary()),
+            None => Arc::new(move |watermark| watermark.minus(week)),
+        };
+        (column.to_owned(), from)
+    });
+    Ok(Kept { name: RESULTS.to_owned(), results, forget })
+}
+
+#[async_trait]
+impl Factory for Parcel {
+    async fn parts(&self) -> Result<Parts> {
+        let source = self
+            .project
+            .source(&self.source)
+            .ok_or_else(|| Error::internal(format!("no source `{}`", self.source)))?;
+        let (inputs, intake) = sources::input_and_intake(
+            &self.project,
+            source,
+            &self.checked.planner,
+            &self.shared.env,
+            &self.shared.log,
+        )?;
+        let query = self.stream.as_ref().map(|stream| &self.checked.streams[stream]);
+        let program = query.map(|query| Program::new(&self.checked.planner, query)).transpose()?;
+        let name = self.stream.as_deref().unwrap_or(&self.source);
+        let (schema, shape, key) = match query {
+            Some(query) => (query.visible(), query.shape, query.key.clone()),
+            None => (visible(&self.checked.sources[name]), Shape::RowWise, Vec::new()),
+        };
+        let mut outlets = Vec::new();
+        let mut has_lossless = false;
+        for table in self.project.tables_from(name) {
+            if !matches!(table.input, TableInput::From(_)) {
+                continue;
+            }
+            let delta = &self.tables[table.name.as_str()];
+            outlets.push(Outlet {
+                name: table.name.value.clone(),
+                sink: delta.sink()?,
+                columns: Arc::clone(&self.checked.tables[table.name.as_str()]),
+                commit_every: Some(self.project.runtime.commit_every),
+                is_lossless_table: !has_lossless && shape == Shape::RowWise,
+            });
+            has_lossless = true;
+        }
+        for sink in self.project.sinks.iter().filter(|sink| sink.from.as_str() == name) {
+            outlets.push(Outlet {
+                name: sink.name.value.clone(),
+                sink: self.sink(sink, name, &schema, shape, &key)?,
+                columns: Arc::clone(&schema),
+                commit_every: None,
+                is_lossless_table: false,
+            });
+        }
+        Ok(Parts { inputs, intake, program, outlets })
+    }
+}
+
+impl Parcel {
+    fn sink(
+        &self,
+        sink: &Sink,
+        pipeline: &str,
+        schema: &SchemaRef,
+        shape: Shape,
+        key: &[String],
+    ) -> Result<Box<dyn thalweg_core::sink::Sink>> {
+        match &sink.target {
+            Target::Postgres(table) => {
+                let declared = self.project.sink_key(sink);
+                let key = if declared.is_empty() { key.to_vec() } else { declared };
+                let mode = match sink.mode.as_ref().map(|mode| mode.value) {
+                    Some(Mode::Upsert) => PostgresMode::Upsert { key },
+                    Some(Mode::Append) => PostgresMode::Append,
+                    Some(Mode::Changelog) => PostgresMode::Changelog,
+                    None if shape == Shape::Updating => PostgresMode::Upsert { key },
+                    None => PostgresMode::Append,
+                };
+                let config = PostgresConfig::new(table.url.reveal(), table.table.as_str(), mode);
+                Ok(Box::new(PostgresSink::new(config, pipeline, Arc::clone(schema))?))
+            }
+            Target::Console { every } => {
+                let config = ConsoleConfig { every: *every, ..ConsoleConfig::default() };
+                Ok(Box::new(ConsoleSink::new(
+                    config,
+                    sink.name.as_str(),
+                    Box::new(std::io::stdout()),
+                    self.shared.env.clock.clone(),
+                )))
+            }
+        }
+    }
+}

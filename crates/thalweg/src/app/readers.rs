@@ -1,0 +1,262 @@
+//! What SQL reads: every relation of the project, and the tables of the lake.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use thalweg_core::env::Env;
+use thalweg_core::table::Table as _;
+use thalweg_core::time::Timestamp;
+use thalweg_core::{Error, Result};
+use thalweg_lake::delta::{DayPartition, Delta, DeltaOptions};
+use thalweg_project::{Project, TableInput, ViewInput};
+use thalweg_stream::engine::{Entry, Merged, PinnedTable, Readable, RefreshNote, TableReader};
+use thalweg_stream::pipeline::Pipeline;
+use thalweg_stream::program::{Shape, visible};
+use thalweg_stream::sql::rewrite::Mode;
+
+use super::pipelines::{LATEST, RESULTS};
+use crate::check::{Checked, model_schema};
+
+/// Opens every table of the project, making those that are not there.
+pub(super) async fn open_tables(
+    project: &Project,
+    checked: &Checked,
+    env: &Env,
+) -> Result<BTreeMap<String, Arc<Delta>>> {
+    let mut tables = BTreeMap::new();
+    for table in &project.tables {
+        let name = table.name.as_str();
+        let Some(columns) = checked.tables.get(name) else { continue };
+        let event_time = match &table.input {
+            TableInput::From(from) => project.source(from).map(|source| source.event_time.clone()),
+            TableInput::BatchOf { .. } | TableInput::ReadOnly => None,
+        };
+        let partition_by = table.partition_by.first().map(|partition| DayPartition {
+            column: partition.column.value.clone(),
+            source: day_source(partition.sql.as_str()).or(event_time).unwrap_or_default(),
+        });
+        let path = project.dir.join(&table.path);
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let options = DeltaOptions { partition_by, ..DeltaOptions::default() };
+        let location = path.to_string_lossy().into_owned();
+        let delta =
+            Delta::open_or_create(env, &location, name, Arc::clone(columns), options).await?;
+        tables.insert(name.to_owned(), Arc::new(delta));
+    }
+    Ok(tables)
+}
+
+/// The column inside `date(ts)`.
+pub(super) fn day_source(sql: &str) -> Option<String> {
+    let inner = sql.trim().strip_prefix("date(")?.strip_suffix(')')?.trim();
+    Some(inner.trim_matches('"').to_owned())
+}
+
+/// A Delta table as the engine reads it.
+pub(super) struct DeltaReader {
+    delta: Arc<Delta>,
+    schema: SchemaRef,
+    // Who feeds it, to know the epoch it holds.
+    pipeline: Option<String>,
+}
+
+impl DeltaReader {
+    pub(super) fn new(delta: &Arc<Delta>, schema: SchemaRef, pipeline: Option<&str>) -> Self {
+        Self { delta: Arc::clone(delta), schema, pipeline: pipeline.map(str::to_owned) }
+    }
+}
+
+#[async_trait]
+impl TableReader for DeltaReader {
+    async fn pin(&self) -> Result<PinnedTable> {
+        // The note first: a refresh between the two makes the rows newer than the note, and rows
+        // below the older boundary are the same or refreshed.
+        let note = self.delta.note().await?;
+        let pinned = self.delta.pin(None).await?;
+        let epoch = self
+            .pipeline
+            .as_ref()
+            .and_then(|name| pinned.stamps.iter().find(|stamp| stamp.pipeline == *name))
+            .map_or(0, |stamp| stamp.epoch);
+        Ok(PinnedTable { provider: pinned.provider, epoch, note })
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// Up to where the batch tables of merged views have come; live keeps what is not below it.
+#[derive(Clone, Default)]
+pub(super) struct Boundaries {
+    // By stream; the boundary of each of its readers.
+    by_stream: BTreeMap<String, Vec<(String, Arc<AtomicI64>)>>,
+}
+
+impl Boundaries {
+    pub(super) async fn open(
+        project: &Project,
+        tables: &BTreeMap<String, Arc<Delta>>,
+    ) -> Result<Self> {
+        let mut boundaries = Self::default();
+        for view in &project.views {
+            let ViewInput::Merge { batch, live, .. } = &view.input else { continue };
+            let Some(table) = tables.get(batch.as_str()) else { continue };
+            let boundary = match table.note().await? {
+                Some(note) => RefreshNote::parse(&note)?.boundary(),
+                None => None,
+            };
+            let boundary = Arc::new(AtomicI64::new(boundary.unwrap_or(Timestamp::MIN).0));
+            let readers = boundaries.by_stream.entry(live.value.clone()).or_default();
+            readers.push((batch.value.clone(), boundary));
+        }
+        Ok(boundaries)
+    }
+
+    /// The earliest boundary among a stream's readers, now and whenever it is asked.
+    pub(super) fn of(&self, stream: &str) -> Option<Arc<dyn Fn() -> Timestamp + Send + Sync>> {
+        let readers = self.by_stream.get(stream)?.clone();
+        Some(Arc::new(move || {
+            let earliest =
+                readers.iter().map(|(_, boundary)| boundary.load(Ordering::Acquire)).min();
+            earliest.map_or(Timestamp::MIN, Timestamp)
+        }))
+    }
+
+    /// A refresh of `table` was committed.
+    pub(super) fn moved(&self, table: &str, boundary: Option<Timestamp>) {
+        let Some(boundary) = boundary else { return };
+        for (_, at) in self.by_stream.values().flatten().filter(|(name, _)| name == table) {
+            at.fetch_max(boundary.0, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The relations of a project, by name.
+pub(super) fn entries(
+    project: &Project,
+    checked: &Checked,
+    pipelines: &[Arc<Pipeline>],
+    tables: &BTreeMap<String, Arc<Delta>>,
+    env: &Env,
+) -> Result<BTreeMap<String, Entry>> {
+    let _ = env;
+    let mut entries = BTreeMap::new();
+    let pipeline = |name: &str| {
+        pipelines
+            .iter()
+            .find(|pipeline| pipeline.name() == name)
+            .ok_or_else(|| Error::internal(format!("no pipeline `{name}`")))
+    };
+    let kept = |pipeline: &Pipeline, name: &str| {
+        pipeline.kept.iter().find(|kept| kept.name == name).map(|kept| Arc::clone(&kept.results))
+    };
+    let table_of = |name: &str| -> Option<Arc<dyn TableReader>> {
+        let table = project.tables_from(name).next()?;
+        let delta = tables.get(table.name.as_str())?;
+        let schema = Arc::clone(&checked.tables[table.name.as_str()]);
+        Some(Arc::new(DeltaReader::new(delta, schema, Some(name))))
+    };
+    for source in &project.sources {
+        let name = source.name.as_str();
+        let pipeline = pipeline(name)?;
+        let tail = pipeline.tail.clone().ok_or_else(|| Error::internal("a source has no tail"))?;
+        entries.insert(
+            name.to_owned(),
+            Entry {
+                kind: "source",
+                readable: Readable::Records { tail, table: table_of(name) },
+                key: source.key.clone(),
+                latest: kept(pipeline, LATEST),
+                columns: Arc::clone(&checked.sources[name]),
+            },
+        );
+    }
+    for stream in &project.streams {
+        let name = stream.name.as_str();
+        let query = &checked.streams[name];
+        let pipeline = pipeline(name)?;
+        let source_key = project.source(&query.source).map(|it| it.key.clone()).unwrap_or_default();
+        let (readable, key) = match (query.shape, kept(pipeline, RESULTS)) {
+            (Shape::RowWise, _) => {
+                let sql = stream.sql.as_str().to_owned();
+                (Readable::Sql { sql, mode: Mode::Stream }, source_key)
+            }
+            (_, Some(results)) => (Readable::Results(results), query.key.clone()),
+            (_, None) => return Err(Error::internal(format!("stream `{name}` has no results"))),
+        };
+        let latest = kept(pipeline, LATEST);
+        let columns = Arc::clone(&query.schema);
+        entries.insert(name.to_owned(), Entry { kind: "stream", readable, key, latest, columns });
+    }
+    for table in &project.tables {
+        let name = table.name.as_str();
+        let (Some(delta), Some(columns)) = (tables.get(name), checked.tables.get(name)) else {
+            continue;
+        };
+        let mut fields: Vec<Field> =
+            columns.fields().iter().map(|it| it.as_ref().clone()).collect();
+        for partition in &table.partition_by {
+            if columns.column_with_name(partition.column.as_str()).is_none() {
+                fields.push(Field::new(partition.column.as_str(), DataType::Date32, true));
+            }
+        }
+        let reader = DeltaReader::new(delta, Arc::clone(columns), None);
+        entries.insert(
+            name.to_owned(),
+            Entry {
+                kind: "table",
+                readable: Readable::Table(Arc::new(reader)),
+                key: Vec::new(),
+                latest: None,
+                columns: Arc::new(Schema::new(fields)),
+            },
+        );
+    }
+    for view in &project.views {
+        let name = view.name.as_str();
+        let Some(columns) = checked.views.get(name) else { continue };
+        let (readable, key) = match &view.input {
+            ViewInput::Query(sql) => {
+                let sql = sql.as_str().to_owned();
+                (Readable::Sql { sql, mode: Mode::Query }, Vec::new())
+            }
+            ViewInput::Merge { batch, live, on } => {
+                let query = &checked.streams[live.as_str()];
+                let live = kept(pipeline(live.as_str())?, RESULTS)
+                    .ok_or_else(|| Error::internal("a merged view has no live side"))?;
+                let delta = &tables[batch.as_str()];
+                let schema = Arc::clone(&checked.tables[batch.as_str()]);
+                let batch = Arc::new(DeltaReader::new(delta, schema, None));
+                let merged = Merged { batch, live, on: on.value.clone() };
+                (Readable::Merged(merged), query.key.clone())
+            }
+        };
+        let columns = Arc::clone(columns);
+        entries
+            .insert(name.to_owned(), Entry { kind: "view", readable, key, latest: None, columns });
+    }
+    for model in &project.models {
+        let schema = model_schema(model.key.iter().map(|key| key.as_str()));
+        let key = model.key.iter().map(|key| key.value.clone()).collect::<Vec<_>>();
+        // What a model has predicted is kept as results by its key and time.
+        let mut full_key = key.clone();
+        full_key.push("for_time".to_owned());
+        let results =
+            Arc::new(thalweg_stream::results::Results::new(Arc::clone(&schema), &full_key)?);
+        entries.insert(
+            model.name.value.clone(),
+            Entry {
+                kind: "model",
+                readable: Readable::Results(results),
+                key: full_key,
+                latest: None,
+                columns: visible(&schema),
+            },
+        );
+    }
+    Ok(entries)
+}

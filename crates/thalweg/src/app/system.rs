@@ -1,0 +1,660 @@
+//! System tables: what the server knows of itself, as SQL, REST and the screen read it.
+//!
+//! One list says every table's columns; `check` types queries against the same list.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::FutureExt;
+use serde_json::{Value, json};
+use thalweg_connect::feed::{FeedStatus, GAP_KIND};
+use thalweg_core::Result;
+use thalweg_core::env::Env;
+use thalweg_core::log::Log;
+use thalweg_core::schema::timestamp_type;
+use thalweg_core::store::Store;
+use thalweg_core::table::Table as _;
+use thalweg_core::time::Timestamp;
+use thalweg_jobs::Scheduler;
+use thalweg_lake::delta::Delta;
+use thalweg_log::EmbeddedLog;
+use thalweg_project::{Connector, Project, TableInput, Target, ViewInput};
+use thalweg_stream::engine::{SystemColumn, SystemTable};
+use thalweg_stream::pipeline::Pipeline;
+use thalweg_stream::sides::{self, LATE, LateRecord, QUARANTINE, QuarantineRecord};
+
+/// What system tables look at.
+pub(super) struct World {
+    pub project: Arc<Project>,
+    pub env: Env,
+    pub log: Arc<EmbeddedLog>,
+    pub store: Arc<dyn Store>,
+    pub pipelines: Vec<Arc<Pipeline>>,
+    pub feeds: BTreeMap<String, Arc<FeedStatus>>,
+    pub tables: BTreeMap<String, Arc<Delta>>,
+    pub scheduler: OnceLock<Arc<Scheduler>>,
+}
+
+const TEXT: DataType = DataType::Utf8;
+const COUNT: DataType = DataType::Int64;
+const NUMBER: DataType = DataType::Float64;
+const FLAG: DataType = DataType::Boolean;
+
+struct Declared {
+    name: &'static str,
+    columns: Vec<SystemColumn>,
+    key: &'static [&'static str],
+}
+
+fn declared() -> Vec<Declared> {
+    let time = timestamp_type;
+    let table = |name, columns: Vec<SystemColumn>, key| Declared { name, columns, key };
+    vec![
+        table(
+            "system.alerts",
+            vec![("name", TEXT), ("sql", TEXT), ("cooldown", TEXT), ("notify", TEXT)],
+            &["name"],
+        ),
+        table(
+            "system.gaps",
+            vec![
+                ("id", TEXT),
+                ("source", TEXT),
+                ("key", TEXT),
+                ("from", time()),
+                ("to", time()),
+                ("reason", TEXT),
+                ("state", TEXT),
+            ],
+            &["id"],
+        ),
+        table(
+            "system.jobs",
+            vec![
+                ("name", TEXT),
+                ("schedule", TEXT),
+                ("timezone", TEXT),
+                ("paused", FLAG),
+                ("next", time()),
+                ("open_runs", COUNT),
+                ("last_run", TEXT),
+                ("last_state", TEXT),
+                ("tasks", TEXT),
+            ],
+            &["name"],
+        ),
+        table(
+            "system.late",
+            vec![
+                ("stream", TEXT),
+                ("epoch", COUNT),
+                ("operator", COUNT),
+                ("window_start", time()),
+                ("partition", COUNT),
+                ("offset", COUNT),
+                ("row", COUNT),
+                ("columns", TEXT),
+            ],
+            &["stream", "partition", "offset", "row", "operator"],
+        ),
+        table(
+            "system.ledger",
+            vec![
+                ("part", TEXT),
+                ("name", TEXT),
+                ("count", TEXT),
+                ("value", COUNT),
+                ("balanced", FLAG),
+                ("problem", TEXT),
+            ],
+            &["part", "name", "count"],
+        ),
+        table(
+            "system.quarantine",
+            vec![
+                ("name", TEXT),
+                ("check", TEXT),
+                ("reason", TEXT),
+                ("partition", COUNT),
+                ("offset", COUNT),
+                ("row", COUNT),
+                ("received_at", time()),
+                ("length", COUNT),
+                ("bytes", TEXT),
+                ("epoch", COUNT),
+            ],
+            &["name", "partition", "offset", "row"],
+        ),
+        table(
+            "system.runs",
+            vec![
+                ("id", TEXT),
+                ("job", TEXT),
+                ("day", TEXT),
+                ("state", TEXT),
+                ("reason", TEXT),
+                ("period_start", time()),
+                ("period_end", time()),
+                ("created_at", time()),
+                ("started_at", time()),
+                ("ended_at", time()),
+                ("duration_ms", COUNT),
+                ("tasks", COUNT),
+                ("tasks_ended", COUNT),
+            ],
+            &["id"],
+        ),
+        table(
+            "system.sinks",
+            vec![
+                ("name", TEXT),
+                ("pipeline", TEXT),
+                ("kind", TEXT),
+                ("guarantee", TEXT),
+                ("state", TEXT),
+                ("reason", TEXT),
+                ("epoch", COUNT),
+                ("rows_written", COUNT),
+                ("rows_superseded", COUNT),
+                ("rows_waiting", COUNT),
+            ],
+            &["name"],
+        ),
+        table(
+            "system.sources",
+            vec![
+                ("name", TEXT),
+                ("connector", TEXT),
+                ("state", TEXT),
+                ("reason", TEXT),
+                ("frames", COUNT),
+                ("bytes", COUNT),
+                ("rows_valid", COUNT),
+                ("rows_quarantined", COUNT),
+                ("reconnects", COUNT),
+                ("gap_seconds", NUMBER),
+                ("connected_since", time()),
+                ("last_frame_at", time()),
+                ("watermark", time()),
+                ("lag_records", COUNT),
+                ("lag_seconds", NUMBER),
+                ("epoch", COUNT),
+            ],
+            &["name"],
+        ),
+        table(
+            "system.streams",
+            vec![
+                ("name", TEXT),
+                ("source", TEXT),
+                ("state", TEXT),
+                ("reason", TEXT),
+                ("epoch", COUNT),
+                ("watermark", time()),
+                ("rows_in", COUNT),
+                ("rows_out", COUNT),
+                ("rows_late", COUNT),
+                ("rows_quarantined", COUNT),
+                ("state_bytes", COUNT),
+                ("epoch_micros", COUNT),
+                ("lag_records", COUNT),
+                ("checkpoint_epoch", COUNT),
+                ("checkpoint_bytes", COUNT),
+                ("checkpoint_at", time()),
+            ],
+            &["name"],
+        ),
+        table(
+            "system.tables",
+            vec![
+                ("name", TEXT),
+                ("fed_by", TEXT),
+                ("path", TEXT),
+                ("version", COUNT),
+                ("files", COUNT),
+                ("bytes", COUNT),
+                ("rows", COUNT),
+            ],
+            &["name"],
+        ),
+        table(
+            "system.tasks",
+            vec![
+                ("run", TEXT),
+                ("job", TEXT),
+                ("task", TEXT),
+                ("after", TEXT),
+                ("state", TEXT),
+                ("attempt", COUNT),
+                ("note", TEXT),
+                ("started_at", time()),
+                ("ended_at", time()),
+                ("duration_ms", COUNT),
+            ],
+            &["run", "task"],
+        ),
+        table(
+            "system.topics",
+            vec![
+                ("name", TEXT),
+                ("partition", COUNT),
+                ("log_start", COUNT),
+                ("high_watermark", COUNT),
+                ("log_end", COUNT),
+                ("bytes", COUNT),
+            ],
+            &["name", "partition"],
+        ),
+        table("system.views", vec![("name", TEXT), ("kind", TEXT), ("sql", TEXT)], &["name"]),
+        table("system.graph", vec![("from", TEXT), ("to", TEXT), ("kind", TEXT)], &["from", "to"]),
+        table(
+            "system.models",
+            vec![
+                ("name", TEXT),
+                ("target", TEXT),
+                ("horizon", TEXT),
+                ("state", TEXT),
+                ("champion", TEXT),
+                ("detail", TEXT),
+            ],
+            &["name"],
+        ),
+    ]
+}
+
+/// Names and columns of every system table.
+pub(crate) fn schemas() -> Vec<(&'static str, SchemaRef)> {
+    let schema = |columns: &[SystemColumn]| {
+        let fields = columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    };
+    declared().into_iter().map(|table| (table.name, schema(&table.columns))).collect()
+}
+
+/// The tables, reading `world`.
+pub(super) fn tables(world: &Arc<World>) -> Vec<SystemTable> {
+    declared()
+        .into_iter()
+        .map(|table| {
+            let (world, name) = (Arc::clone(world), table.name);
+            SystemTable::new(table.name, &table.columns, table.key, move || {
+                let world = Arc::clone(&world);
+                async move { world.rows(name).await }.boxed()
+            })
+        })
+        .collect()
+}
+
+impl World {
+    async fn rows(&self, table: &str) -> Result<Vec<Value>> {
+        Ok(match table {
+            "system.alerts" => self.alerts(),
+            "system.gaps" => self.gaps().await?,
+            "system.graph" => self.graph(),
+            "system.jobs" => self.jobs().await?,
+            "system.late" => self.late().await?,
+            "system.ledger" => self.ledger(),
+            "system.models" => self.models(),
+            "system.quarantine" => self.quarantine().await?,
+            "system.runs" => self.runs().await?,
+            "system.sinks" => self.sinks(),
+            "system.sources" => self.sources(),
+            "system.streams" => self.streams(),
+            "system.tables" => self.lake().await?,
+            "system.tasks" => self.tasks().await?,
+            "system.topics" => self.topics(),
+            "system.views" => self.views(),
+            _ => Vec::new(),
+        })
+    }
+
+    fn alerts(&self) -> Vec<Value> {
+        let alerts = self.project.alerts.iter();
+        alerts
+            .map(|alert| {
+                json!({
+                    "name": alert.name.as_str(),
+                    "sql": alert.when.as_str(),
+                    "cooldown": format!("{}s", alert.cooldown.as_secs()),
+                    "notify": alert.notify.as_ref().map(|notify| notify.as_str()),
+                })
+            })
+            .collect()
+    }
+
+    async fn gaps(&self) -> Result<Vec<Value>> {
+        let rows = self.store.list(GAP_KIND, "", true, 10_000).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let gap = &row.value;
+                json!({
+                    "id": row.id, "source": gap["source"], "key": gap["key"],
+                    "from": gap["from"], "to": gap["to"], "reason": gap["reason"], "state": gap["state"],
+                })
+            })
+            .map(|mut row| {
+                for column in ["from", "to"] {
+                    if let Some(micros) = row[column].as_i64() {
+                        row[column] = instant(Timestamp(micros));
+                    }
+                }
+                row
+            })
+            .collect())
+    }
+
+    fn graph(&self) -> Vec<Value> {
+        let edge =
+            |from: &str, to: &str, kind: &str| json!({ "from": from, "to": to, "kind": kind });
+        let mut edges = Vec::new();
+        for pipeline in self.pipelines.iter().filter(|pipeline| !pipeline.is_source()) {
+            edges.push(edge(pipeline.source(), pipeline.name(), "stream"));
+        }
+        for table in &self.project.tables {
+            match &table.input {
+                TableInput::From(from) => {
+                    edges.push(edge(from.as_str(), table.name.as_str(), "table"))
+                }
+                TableInput::BatchOf { stream, over, .. } => {
+                    for (_, history) in over {
+                        edges.push(edge(history.as_str(), table.name.as_str(), "refresh"));
+                    }
+                    if over.is_empty() {
+                        edges.push(edge(stream.as_str(), table.name.as_str(), "refresh"));
+                    }
+                }
+                TableInput::ReadOnly => {}
+            }
+        }
+        for sink in &self.project.sinks {
+            edges.push(edge(sink.from.as_str(), sink.name.as_str(), "sink"));
+        }
+        for view in &self.project.views {
+            if let ViewInput::Merge { batch, live, .. } = &view.input {
+                edges.push(edge(batch.as_str(), view.name.as_str(), "view"));
+                edges.push(edge(live.as_str(), view.name.as_str(), "view"));
+            }
+        }
+        edges
+    }
+
+    async fn jobs(&self) -> Result<Vec<Value>> {
+        let Some(scheduler) = self.scheduler.get() else { return Ok(Vec::new()) };
+        let jobs = scheduler.jobs().await?;
+        Ok(jobs
+            .iter()
+            .map(|job| {
+                let last = job.last_run.as_ref();
+                json!({
+                    "name": job.job, "schedule": job.schedule, "timezone": job.timezone,
+                    "paused": job.paused, "next": job.next_fires.first().copied().map(instant),
+                    "open_runs": job.open_runs, "last_run": last.map(|run| &run.run),
+                    "last_state": last.map(|run| run.state.word()),
+                    "tasks": serde_json::to_string(&job.tasks).unwrap_or_default(),
+                })
+            })
+            .collect())
+    }
+
+    async fn runs(&self) -> Result<Vec<Value>> {
+        let Some(scheduler) = self.scheduler.get() else { return Ok(Vec::new()) };
+        let runs = scheduler.runs(None, 1_000).await?;
+        Ok(runs
+            .iter()
+            .map(|run| {
+                json!({
+                    "id": run.run, "job": run.job, "day": run.day, "state": run.state.word(),
+                    "reason": run.reason, "period_start": instant(run.period_start),
+                    "period_end": instant(run.period_end), "created_at": instant(run.created_at),
+                    "started_at": run.started_at.map(instant), "ended_at": run.ended_at.map(instant),
+                    "duration_ms": run.duration_ms, "tasks": run.tasks, "tasks_ended": run.tasks_ended,
+                })
+            })
+            .collect())
+    }
+
+    async fn tasks(&self) -> Result<Vec<Value>> {
+        let Some(scheduler) = self.scheduler.get() else { return Ok(Vec::new()) };
+        let tasks = scheduler.tasks(None, 1_000).await?;
+        Ok(tasks
+            .iter()
+            .map(|task| {
+                json!({
+                    "run": task.run, "job": task.job, "task": task.task, "state": task.state.word(),
+                    "after": task.after.join(", "), "attempt": task.attempt, "note": task.note,
+                    "started_at": task.started_at.map(instant),
+                    "ended_at": task.ended_at.map(instant), "duration_ms": task.duration_ms,
+                })
+            })
+            .collect())
+    }
+
+    async fn late(&self) -> Result<Vec<Value>> {
+        let rows: Vec<LateRecord> = sides::read(self.log.as_ref(), LATE).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                json!({
+                    "stream": row.pipeline, "epoch": row.epoch, "operator": row.operator,
+                    "window_start": instant(row.window_start), "partition": row.partition,
+                    "offset": row.offset, "row": row.row, "columns": row.columns.to_string(),
+                })
+            })
+            .collect())
+    }
+
+    async fn quarantine(&self) -> Result<Vec<Value>> {
+        let rows: Vec<QuarantineRecord> = sides::read(self.log.as_ref(), QUARANTINE).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                json!({
+                    "name": row.name, "check": row.check, "reason": row.reason,
+                    "partition": row.partition, "offset": row.offset, "row": row.row,
+                    "received_at": instant(row.received_at), "length": row.length,
+                    "bytes": String::from_utf8_lossy(&row.frame()), "epoch": row.epoch,
+                })
+            })
+            .collect())
+    }
+
+    /// Every count of the ledger, and whether its identity holds (S12).
+    pub(super) fn ledger(&self) -> Vec<Value> {
+        let mut rows = Vec::new();
+        for pipeline in &self.pipelines {
+            let reading = pipeline.status().read();
+            if pipeline.is_source() {
+                let broken = reading.source.broken().join("; ");
+                count(&mut rows, "source", &reading.name, &reading.source, &broken);
+            }
+            for operator in &reading.operators {
+                let name = format!("{}.{}", reading.name, operator.number);
+                let broken = operator.ledger.broken().join("; ");
+                count(&mut rows, "operator", &name, &operator.ledger, &broken);
+            }
+            for delivery in pipeline.deliveries() {
+                let broken = delivery.position.ledger.broken().join("; ");
+                count(&mut rows, "sink", &delivery.name, &delivery.position.ledger, &broken);
+            }
+        }
+        rows
+    }
+
+    fn models(&self) -> Vec<Value> {
+        let models = self.project.models.iter();
+        models
+            .map(|model| {
+                json!({
+                    "name": model.name.as_str(), "target": model.target.as_str(),
+                    "horizon": format!("{}s", model.horizon.as_secs()),
+                    "state": "no champion", "champion": "strong_naive",
+                })
+            })
+            .collect()
+    }
+
+    fn sinks(&self) -> Vec<Value> {
+        let mut rows = Vec::new();
+        for pipeline in &self.pipelines {
+            for delivery in pipeline.deliveries() {
+                let kind =
+                    match self.project.sinks.iter().find(|it| it.name.as_str() == delivery.name) {
+                        Some(sink) => match sink.target {
+                            Target::Postgres(_) => "postgres",
+                            Target::Console { .. } => "console",
+                        },
+                        None => "delta",
+                    };
+                rows.push(json!({
+                    "name": delivery.name, "pipeline": delivery.pipeline, "kind": kind,
+                    "guarantee": delivery.guarantee.to_string(), "state": delivery.state.word(),
+                    "reason": delivery.reason, "epoch": delivery.position.committed,
+                    "rows_written": delivery.position.ledger.rows_written,
+                    "rows_superseded": delivery.position.ledger.rows_superseded,
+                    "rows_waiting": delivery.rows_waiting,
+                }));
+            }
+        }
+        rows
+    }
+
+    fn sources(&self) -> Vec<Value> {
+        let now = self.env.clock.now();
+        let mut rows = Vec::new();
+        for source in &self.project.sources {
+            let name = source.name.as_str();
+            let Some(pipeline) = self.pipelines.iter().find(|it| it.name() == name) else {
+                continue;
+            };
+            let reading = pipeline.status().read();
+            let connector = match source.connector {
+                Connector::Finnhub(_) => "finnhub",
+                Connector::Websocket(_) => "websocket",
+                Connector::File(_) => "file",
+            };
+            let mut row = json!({
+                "name": name, "connector": connector, "state": reading.state.word(),
+                "reason": reading.reason, "frames": reading.source.frames_received,
+                "rows_valid": reading.source.rows_valid,
+                "rows_quarantined": reading.source.rows_quarantined + reading.source.frames_quarantined,
+                "watermark": instant(reading.watermark), "lag_records": reading.lag_records,
+                "lag_seconds": reading.newest_received_at.map(|at| now.since(at).as_secs_f64()),
+                "epoch": reading.epoch,
+            });
+            if let Some(feed) = self.feeds.get(name) {
+                let feed = feed.read(now);
+                row["state"] = json!(format!("{:?}", feed.state).to_lowercase());
+                row["frames"] = json!(feed.frames.max(reading.source.frames_received));
+                row["bytes"] = json!(feed.bytes);
+                row["reconnects"] = json!(feed.reconnects);
+                row["gap_seconds"] = json!(feed.gap.as_secs_f64());
+                row["connected_since"] = feed.connected_since.map_or(Value::Null, instant);
+                row["last_frame_at"] = feed.last_frame_at.map_or(Value::Null, instant);
+                if let Some((_, error)) = feed.last_errors.last() {
+                    row["reason"] = json!(error);
+                }
+            }
+            rows.push(row);
+        }
+        rows
+    }
+
+    fn streams(&self) -> Vec<Value> {
+        let streams = self.pipelines.iter().filter(|pipeline| !pipeline.is_source());
+        streams
+            .map(|pipeline| {
+                let reading = pipeline.status().read();
+                let sum = |part: fn(&thalweg_core::ledger::OperatorLedger) -> u64| {
+                    reading.operators.iter().map(|it| part(&it.ledger)).sum::<u64>()
+                };
+                json!({
+                    "name": reading.name, "source": pipeline.source(), "state": reading.state.word(),
+                    "reason": reading.reason, "epoch": reading.epoch,
+                    "watermark": instant(reading.watermark),
+                    "rows_in": reading.operators.first().map_or(0, |it| it.ledger.rows_in),
+                    "rows_out": reading.rows_out, "rows_late": sum(|it| it.rows_late),
+                    "rows_quarantined": sum(|it| it.rows_quarantined),
+                    "state_bytes": reading.state_bytes, "epoch_micros": reading.epoch_micros,
+                    "lag_records": reading.lag_records,
+                    "checkpoint_epoch": reading.checkpoint.map(|it| it.0),
+                    "checkpoint_bytes": reading.checkpoint.map(|it| it.1),
+                    "checkpoint_at": reading.checkpoint.map_or(Value::Null, |it| instant(it.2)),
+                })
+            })
+            .collect()
+    }
+
+    async fn lake(&self) -> Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        for table in &self.project.tables {
+            let Some(delta) = self.tables.get(table.name.as_str()) else { continue };
+            let files = delta.files().await?;
+            let version = delta.version("").await.map(|it| it.version).unwrap_or(-1);
+            let fed_by = match &table.input {
+                TableInput::From(from) => Some(from.as_str()),
+                TableInput::BatchOf { stream, .. } => Some(stream.as_str()),
+                TableInput::ReadOnly => None,
+            };
+            rows.push(json!({
+                "name": table.name.as_str(), "fed_by": fed_by,
+                "path": table.path.to_string_lossy(), "version": version, "files": files.len(),
+                "bytes": files.iter().map(|file| file.bytes).sum::<u64>(),
+                "rows": files.iter().filter_map(|file| file.rows).sum::<u64>(),
+            }));
+        }
+        Ok(rows)
+    }
+
+    fn topics(&self) -> Vec<Value> {
+        let usage = self.log.usage();
+        usage
+            .iter()
+            .map(|usage| {
+                json!({
+                    "name": &*usage.partition.topic, "partition": usage.partition.partition,
+                    "log_start": usage.bounds.log_start, "high_watermark": usage.bounds.high_watermark,
+                    "log_end": usage.bounds.log_end, "bytes": usage.bytes,
+                })
+            })
+            .collect()
+    }
+
+    fn views(&self) -> Vec<Value> {
+        let views = self.project.views.iter();
+        views
+            .map(|view| match &view.input {
+                ViewInput::Query(sql) => {
+                    json!({ "name": view.name.as_str(), "kind": "query", "sql": sql.as_str() })
+                }
+                ViewInput::Merge { batch, live, on } => json!({
+                    "name": view.name.as_str(), "kind": "merged",
+                    "sql": format!("{} below its boundary, {} from it on, by {}", batch.as_str(), live.as_str(), on.as_str()),
+                }),
+            })
+            .collect()
+    }
+}
+
+/// An instant as JSON; null for the instant before all others.
+fn instant(time: Timestamp) -> Value {
+    if time == Timestamp::MIN { Value::Null } else { json!(time.to_string()) }
+}
+
+/// One row for each count of a part.
+fn count(
+    rows: &mut Vec<Value>,
+    part: &str,
+    name: &str,
+    ledger: &impl serde::Serialize,
+    broken: &str,
+) {
+    let Ok(Value::Object(counts)) = serde_json::to_value(ledger) else { return };
+    for (key, value) in counts {
+        rows.push(json!({
+            "part": part, "name": name, "count": key, "value": value,
+            "balanced": broken.is_empty(), "problem": (!broken.is_empty()).then_some(broken),
+        }));
+    }
+}

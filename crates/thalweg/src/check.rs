@@ -1,0 +1,440 @@
+//! Typing a project: every SQL in it against the real columns, before anything starts.
+//!
+//! `check` and `run` share this path. What comes out is what the server is built from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
+use thalweg_core::schema::{source_schema, timestamp_type};
+use thalweg_jobs::Schedule;
+use thalweg_project::{
+    Connector, Emit, Loaded, Mode as SinkMode, Project, SqlText, Stream, Table, TableInput, Target,
+    View, ViewInput,
+};
+use thalweg_stream::intake::prepare_checks;
+use thalweg_stream::program::{self, Shape, StreamQuery, visible};
+use thalweg_stream::sql::rewrite::Mode;
+use thalweg_stream::sql::{Named, Names, Planner};
+
+/// A project whose SQL is typed.
+pub(crate) struct Checked {
+    /// The planner that typed it.
+    pub planner: Planner,
+    /// Columns of each source, hidden ones too.
+    pub sources: BTreeMap<String, SchemaRef>,
+    /// Each stream's query.
+    pub streams: BTreeMap<String, StreamQuery>,
+    /// Columns of each table.
+    pub tables: BTreeMap<String, SchemaRef>,
+    /// Columns of each view.
+    pub views: BTreeMap<String, SchemaRef>,
+    /// Relations of which somebody asks for `latest(x)`.
+    pub latest: BTreeSet<String>,
+}
+
+/// Types everything; problems are added to those that loading found.
+pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
+    let project = loaded.project.as_ref()?;
+    let mut typing = Typing {
+        project,
+        broken: loaded.broken.clone(),
+        checked: Checked {
+            planner: Planner::new(),
+            sources: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+            latest: BTreeSet::new(),
+        },
+        names: Names::default(),
+        problems: Vec::new(),
+    };
+    typing.sources();
+    typing.relations();
+    typing.sinks();
+    typing.dashboards_and_alerts();
+    typing.schedules();
+    let Typing { checked, problems, .. } = typing;
+    loaded.problems.extend(problems);
+    loaded.problems.sort_by_key(|problem| {
+        problem.place.as_ref().map_or((true, None, 0), |place| {
+            (false, Some(Arc::clone(&place.file)), place.range.start)
+        })
+    });
+    Some(checked)
+}
+
+struct Typing<'a> {
+    project: &'a Project,
+    // Relations that cannot be typed; what reads them is passed over.
+    broken: BTreeSet<String>,
+    checked: Checked,
+    names: Names,
+    problems: Vec<Problem>,
+}
+
+impl Typing<'_> {
+    fn sources(&mut self) {
+        for source in &self.project.sources {
+            let name = source.name.as_str();
+            let schema = source_schema(&source.columns);
+            let checks: Vec<(String, String)> = source
+                .checks
+                .iter()
+                .map(|check| (check.name.value.clone(), check.sql.as_str().to_owned()))
+                .collect();
+            if let Err(problems) = prepare_checks(&self.checked.planner, &schema, &checks) {
+                for (check, problem) in problems {
+                    if let Some(check) = source.checks.iter().find(|it| it.name.value == check) {
+                        self.problems.push(self.project.sql_problem(&check.sql, &problem));
+                    }
+                }
+            }
+            self.names.insert(name, Named::Rows(Arc::clone(&schema)), source.key.clone());
+            self.checked.sources.insert(name.to_owned(), schema);
+        }
+    }
+
+    /// Streams, tables and views, each after what it reads.
+    fn relations(&mut self) {
+        let mut streams: Vec<&Stream> = self.project.streams.iter().collect();
+        let mut tables: Vec<&Table> = self.project.tables.iter().collect();
+        let mut views: Vec<&View> = self.project.views.iter().collect();
+        self.models();
+        self.system();
+        loop {
+            let left = streams.len() + tables.len() + views.len();
+            streams.retain(|stream| !self.stream(stream));
+            tables.retain(|table| !self.table(table));
+            views.retain(|view| !self.view(view));
+            if streams.len() + tables.len() + views.len() == left {
+                break;
+            }
+        }
+        if streams.is_empty() && tables.is_empty() && views.is_empty() {
+            return;
+        }
+        // What is left reads each other, or something broken.
+        let depends: BTreeMap<String, BTreeSet<String>> = streams
+            .iter()
+            .map(|it| (it.name.value.clone(), self.reads(&it.sql)))
+            .chain(views.iter().filter_map(|view| match &view.input {
+                ViewInput::Query(sql) => Some((view.name.value.clone(), self.reads(sql))),
+                ViewInput::Merge { .. } => None,
+            }))
+            .collect();
+        self.problems.extend(self.project.cycle_problem(&depends));
+    }
+
+    fn reads(&self, sql: &SqlText) -> BTreeSet<String> {
+        self.checked.planner.reads(sql.as_str()).unwrap_or_default().into_iter().collect()
+    }
+
+    /// Whether everything `sql` reads that the project declares is known by now.
+    fn is_ready(&mut self, sql: &SqlText) -> Option<bool> {
+        let reads = self.reads(sql);
+        if reads.iter().any(|name| self.broken.contains(name)) {
+            return None;
+        }
+        let unknown = |name: &String| {
+            self.names.get(name).is_none() && self.project.declaration(name).is_some()
+        };
+        Some(!reads.iter().any(unknown))
+    }
+
+    /// Types a stream; `false` when it has to wait.
+    fn stream(&mut self, stream: &Stream) -> bool {
+        let name = stream.name.as_str();
+        match self.is_ready(&stream.sql) {
+            Some(true) => {}
+            Some(false) => return false,
+            None => {
+                self.broken.insert(name.to_owned());
+                return true;
+            }
+        }
+        let update = matches!(stream.emit.as_ref().map(|emit| &emit.value), Some(Emit::Update));
+        let planner = self.checked.planner.clone();
+        match program::prepare(&planner, stream.sql.as_str(), &self.names, update) {
+            Ok(query) if self.checked.sources.contains_key(&query.source) => {
+                let key = self.key_of(&query);
+                self.names.insert(name, Named::Plan(query.plan.clone()), key);
+                self.checked.streams.insert(name.to_owned(), query);
+            }
+            Ok(query) => {
+                let problem = SqlProblem {
+                    code: "T0305",
+                    message: format!(
+                        "a stream reads sources and streams, `{}` is neither",
+                        query.source
+                    ),
+                    label: None,
+                    hint: Some("Make it a view, or read the source it comes from.".to_owned()),
+                    range: None,
+                };
+                self.problems.push(self.project.sql_problem(&stream.sql, &problem));
+                self.broken.insert(name.to_owned());
+            }
+            Err(problems) => {
+                self.broken.insert(name.to_owned());
+                self.add(&stream.sql, &problems);
+            }
+        }
+        true
+    }
+
+    fn key_of(&self, query: &StreamQuery) -> Vec<String> {
+        if query.shape != Shape::RowWise {
+            return query.key.clone();
+        }
+        let source = self.project.source(&query.source);
+        let key = source.map(|source| source.key.clone()).unwrap_or_default();
+        let has_all = key.iter().all(|column| query.schema.column_with_name(column).is_some());
+        if has_all { key } else { Vec::new() }
+    }
+
+    fn table(&mut self, table: &Table) -> bool {
+        let name = table.name.as_str();
+        let from = match &table.input {
+            TableInput::From(from) => from.as_str(),
+            TableInput::BatchOf { stream, .. } => stream.as_str(),
+            TableInput::ReadOnly => return true,
+        };
+        let columns = match (self.checked.sources.get(from), self.checked.streams.get(from)) {
+            (Some(source), _) => Arc::clone(source),
+            (None, Some(stream)) => stream.visible(),
+            (None, None) => {
+                if self.broken.contains(from) || self.project.declaration(from).is_none() {
+                    self.broken.insert(name.to_owned());
+                    return true;
+                }
+                return false;
+            }
+        };
+        let mut fields: Vec<Field> =
+            columns.fields().iter().map(|it| it.as_ref().clone()).collect();
+        for partition in &table.partition_by {
+            if columns.column_with_name(partition.column.as_str()).is_none() {
+                fields.push(Field::new(partition.column.as_str(), DataType::Date32, true));
+            }
+        }
+        let with_partition = Arc::new(Schema::new(fields));
+        self.names.insert(name, Named::Rows(with_partition), Vec::new());
+        self.checked.tables.insert(name.to_owned(), columns);
+        true
+    }
+
+    fn view(&mut self, view: &View) -> bool {
+        let name = view.name.as_str();
+        match &view.input {
+            ViewInput::Query(sql) => {
+                match self.is_ready(sql) {
+                    Some(true) => {}
+                    Some(false) => return false,
+                    None => {
+                        self.broken.insert(name.to_owned());
+                        return true;
+                    }
+                }
+                match self.plan(sql) {
+                    Some(schema) => {
+                        self.names.insert(name, Named::Rows(Arc::clone(&schema)), Vec::new());
+                        self.checked.views.insert(name.to_owned(), schema);
+                    }
+                    None => {
+                        self.broken.insert(name.to_owned());
+                    }
+                }
+                true
+            }
+            ViewInput::Merge { live, .. } => {
+                let Some(query) = self.checked.streams.get(live.as_str()) else {
+                    if self.broken.contains(live.as_str()) {
+                        self.broken.insert(name.to_owned());
+                        return true;
+                    }
+                    return self.project.declaration(live.as_str()).is_none();
+                };
+                let visible = query.visible();
+                let layer = Field::new("_layer", DataType::Utf8, false);
+                let fields = visible.fields().iter().map(|it| it.as_ref().clone()).chain([layer]);
+                let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+                self.names.insert(name, Named::Rows(Arc::clone(&schema)), query.key.clone());
+                self.checked.views.insert(name.to_owned(), schema);
+                true
+            }
+        }
+    }
+
+    fn models(&mut self) {
+        for model in &self.project.models {
+            let schema = model_schema(model.key.iter().map(|key| key.as_str()));
+            self.names.insert(model.name.as_str(), Named::Rows(schema), Vec::new());
+        }
+    }
+
+    fn system(&mut self) {
+        for (name, schema) in crate::app::system::schemas() {
+            self.names.insert(name, Named::Rows(schema), Vec::new());
+        }
+    }
+
+    fn sinks(&mut self) {
+        for sink in &self.project.sinks {
+            let from = sink.from.as_str();
+            let (columns, shape, key) =
+                match (self.checked.sources.get(from), self.checked.streams.get(from)) {
+                    (Some(source), _) => (visible(source), Shape::RowWise, Vec::new()),
+                    (None, Some(stream)) => (stream.visible(), stream.shape, stream.key.clone()),
+                    (None, None) => continue,
+                };
+            for column in &sink.key {
+                if columns.column_with_name(column.as_str()).is_none() {
+                    let near = thalweg_core::problem::nearest(
+                        column.as_str(),
+                        columns.fields().iter().map(|field| field.name().as_str()),
+                    );
+                    self.problems.push(problem(
+                        "T0302",
+                        format!("no column `{}` in `{from}`", column.as_str()),
+                        near.map(|near| format!("did you mean `{near}`?")),
+                        column.place.clone(),
+                    ));
+                }
+            }
+            let mode = sink.mode.as_ref().map(|mode| mode.value);
+            if mode == Some(SinkMode::Upsert)
+                && sink.key.is_empty()
+                && key.is_empty()
+                && self.project.sink_key(sink).is_empty()
+            {
+                self.problems.push(problem(
+                    "T0305",
+                    format!("sink `{}` upserts, but nothing says by which key", sink.name.as_str()),
+                    Some("add `key = [\"…\"]`".to_owned()),
+                    sink.name.place.clone(),
+                ));
+            }
+            if mode == Some(SinkMode::Append)
+                && shape == Shape::Updating
+                && !matches!(sink.target, Target::Console { .. })
+            {
+                self.problems.push(problem(
+                    "T0305",
+                    format!(
+                        "`{from}` changes its rows, so sink `{}` cannot append them",
+                        sink.name.as_str()
+                    ),
+                    Some("use `mode = \"upsert\"`, or `emit = \"final\"` in the stream".to_owned()),
+                    sink.name.place.clone(),
+                ));
+            }
+        }
+    }
+
+    fn dashboards_and_alerts(&mut self) {
+        let mut texts: Vec<&SqlText> = Vec::new();
+        for dashboard in &self.project.dashboards {
+            texts.extend(dashboard.filters.iter().map(|filter| &filter.options));
+            texts.extend(dashboard.rows.iter().flatten().flat_map(|panel| panel.queries()));
+        }
+        texts.extend(self.project.alerts.iter().map(|alert| &alert.when));
+        let mut seen = BTreeSet::new();
+        for sql in texts {
+            self.find_latest(sql);
+            if seen.insert((sql.whole_place().range.start, sql.as_str()))
+                && self.is_ready(sql) == Some(true)
+            {
+                self.plan(sql);
+            }
+        }
+        for view in &self.project.views {
+            if let ViewInput::Query(sql) = &view.input {
+                self.find_latest(sql);
+            }
+        }
+    }
+
+    /// Which relations are asked for their latest rows: those are kept up as rows come.
+    fn find_latest(&mut self, sql: &SqlText) {
+        let text = sql.as_str();
+        for (at, _) in text.match_indices("latest(") {
+            let rest = &text[at + "latest(".len()..];
+            let name: String = rest
+                .trim_start()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            self.checked.latest.insert(name);
+        }
+    }
+
+    fn schedules(&mut self) {
+        let timezone = self.project.timezone_name().to_owned();
+        let mut schedules: Vec<(&thalweg_project::Spanned<String>, &str)> = Vec::new();
+        for job in &self.project.jobs {
+            let zone = job.timezone.as_ref().map_or(timezone.as_str(), |zone| zone.as_str());
+            schedules.extend(job.schedule.as_ref().map(|schedule| (schedule, zone)));
+        }
+        for model in &self.project.models {
+            schedules.extend(model.train.as_ref().map(|it| (&it.schedule, timezone.as_str())));
+            schedules.extend(model.evaluate.as_ref().map(|it| (&it.schedule, timezone.as_str())));
+        }
+        let mut problems = Vec::new();
+        for (schedule, zone) in schedules {
+            if let Err(error) = Schedule::parse(schedule.as_str(), zone) {
+                problems.push(problem("T0205", error.message, error.hint, schedule.place.clone()));
+            }
+        }
+        self.problems.extend(problems);
+    }
+
+    /// Plans a query and gives its columns.
+    fn plan(&mut self, sql: &SqlText) -> Option<SchemaRef> {
+        match self.checked.planner.plan(sql.as_str(), &self.names, Mode::Query) {
+            Ok(planned) => Some(Arc::clone(planned.plan.schema().inner())),
+            Err(problems) => {
+                self.add(sql, &problems);
+                None
+            }
+        }
+    }
+
+    fn add(&mut self, sql: &SqlText, problems: &[SqlProblem]) {
+        self.problems.extend(problems.iter().map(|problem| self.project.sql_problem(sql, problem)));
+    }
+}
+
+fn problem(code: &'static str, message: String, label: Option<String>, place: Place) -> Problem {
+    Problem {
+        code,
+        severity: Severity::Error,
+        message,
+        label,
+        hint: None,
+        place: Some(place),
+        related: Vec::new(),
+    }
+}
+
+/// Columns of a model's predictions, read as `FROM <model>`.
+pub(crate) fn model_schema<'a>(key: impl Iterator<Item = &'a str>) -> SchemaRef {
+    let keys = key.map(|name| Field::new(name, DataType::Utf8, true));
+    let rest = [
+        Field::new("made_at", timestamp_type(), true),
+        Field::new("for_time", timestamp_type(), true),
+        Field::new("prediction", DataType::Float64, true),
+        Field::new("lower", DataType::Float64, true),
+        Field::new("upper", DataType::Float64, true),
+        Field::new("actual", DataType::Float64, true),
+        Field::new("model_version", DataType::Int64, true),
+    ];
+    Arc::new(Schema::new(keys.chain(rest).collect::<Vec<_>>()))
+}
+
+/// Whether a source is read live, through a journal.
+pub(crate) fn is_live(connector: &Connector) -> bool {
+    !matches!(connector, Connector::File(_))
+}
