@@ -1,0 +1,238 @@
+//! The listener: who may connect, and to what.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use thalweg_core::env::Env;
+use thalweg_core::error::{Error, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Feed, SecondConnection, SimulatorConfig};
+use crate::counters::{Counters, Statistics};
+use crate::faults::{Fault, FaultSchedule};
+use crate::handshake::Caller;
+use crate::market::Market;
+use crate::replay::{Replay, ReplayState};
+use crate::session::{Ending, Session, Supply, leave};
+
+/// The path that speaks as Finnhub does.
+const FINNHUB_PATH: &str = "/finnhub";
+
+/// Most connections at a time, those being opened included; more wait.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Pause after a connection could not be accepted: the machine is short of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Starts simulated exchanges.
+pub struct Simulator;
+
+/// A simulated exchange that runs until its environment shuts down; dropping this does not stop it.
+pub struct Running {
+    address: SocketAddr,
+    exchange: Arc<Exchange>,
+    replay: Option<watch::Receiver<ReplayState>>,
+}
+
+/// What all connections share.
+pub(crate) struct Exchange {
+    pub(crate) env: Env,
+    pub(crate) config: SimulatorConfig,
+    pub(crate) counters: Counters,
+    faults: Mutex<FaultSchedule>,
+    // Held by the one connection that is served.
+    supply: Arc<AsyncMutex<Supply>>,
+    holder: Mutex<Holder>,
+}
+
+/// The connection that has the token now.
+#[derive(Default)]
+struct Holder {
+    number: u64,
+    cut: Option<CancellationToken>,
+}
+
+impl Simulator {
+    /// Listens, and serves until `env` shuts down.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when the configuration is wrong or a recording cannot be opened, `Unavailable` when
+    /// the address cannot be had.
+    pub async fn start(env: &Env, config: SimulatorConfig) -> Result<Running> {
+        config.check()?;
+        let supply = match &config.feed {
+            Feed::Market(market) => Supply::Market(Market::new(market.clone(), env)),
+            Feed::Replay(replay) => Supply::Replay(Replay::open(replay, env).await?),
+        };
+        let replay = match &supply {
+            Supply::Market(_) => None,
+            Supply::Replay(replay) => Some(replay.state()),
+        };
+        let cannot_listen = |error| {
+            Error::unavailable(format!("cannot listen on {}", config.listen)).with_source(error)
+        };
+        let listener = TcpListener::bind(config.listen).await.map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
+        let rng = env.rng("simulator faults");
+        let exchange = Arc::new(Exchange {
+            faults: Mutex::new(FaultSchedule::new(&config.faults, env.clock.now(), rng)),
+            env: env.clone(),
+            config,
+            counters: Counters::default(),
+            supply: Arc::new(AsyncMutex::new(supply)),
+            holder: Mutex::default(),
+        });
+        env.spawn(Arc::clone(&exchange).accept(listener));
+        Ok(Running { address, exchange, replay })
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL to give to a client of Finnhub, without the token.
+    pub fn finnhub_url(&self) -> String {
+        format!("ws://{}{FINNHUB_PATH}", self.address)
+    }
+
+    /// What it has done so far; cheap.
+    pub fn statistics(&self) -> Statistics {
+        self.exchange.counters.read()
+    }
+
+    /// How far the replay has come; `None` when the market is made up.
+    pub fn replay(&self) -> Option<watch::Receiver<ReplayState>> {
+        self.replay.clone()
+    }
+}
+
+impl Exchange {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let next = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                next = next => next,
+                () = self.env.shutdown.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let exchange = Arc::clone(&self);
+                    self.env.spawn(async move {
+                        exchange.serve(stream).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the simulator cannot accept a connection");
+                    if !self.env.sleep(ACCEPT_PAUSE).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream) {
+        // A message is small and shall not wait for the next one.
+        let _ = stream.set_nodelay(true);
+        let caller = tokio::select! {
+            caller = Caller::hear(stream) => caller,
+            () = self.env.shutdown.cancelled() => return,
+        };
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(error) => {
+                tracing::debug!(error = %error.chain(), "no request to the simulator");
+                return;
+            }
+        };
+        if let Some((status, text)) = self.refusal(&caller).await {
+            self.counters.connections_refused.add(1);
+            caller.refuse(status, text).await;
+            return;
+        }
+        let Some(socket) = caller.upgrade().await else { return };
+        self.counters.connections.add(1);
+        let (number, cut) = self.admit();
+        let supply = tokio::select! {
+            supply = Arc::clone(&self.supply).lock_owned() => Some(supply),
+            () = cut.cancelled() => None,
+            () = self.env.shutdown.cancelled() => None,
+        };
+        match supply {
+            Some(supply) => Session::new(self, socket, supply, cut).run().await,
+            None => leave(socket, Ending::Cut).await,
+        }
+        let mut holder = lock(&self.holder);
+        if holder.number == number {
+            holder.cut = None;
+        }
+    }
+
+    /// Why `caller` is not upgraded, if it is not.
+    async fn refusal(&self, caller: &Caller) -> Option<(StatusCode, &'static str)> {
+        if caller.path() != FINNHUB_PATH {
+            return Some((StatusCode::NOT_FOUND, "Not found"));
+        }
+        let befalls = self.faults().connect(self.env.clock.now(), self.counters.messages.get());
+        if let Some(befalls) = befalls {
+            self.counters.faults.add(u64::from(befalls.is_first));
+            match befalls.fault {
+                Fault::Refuse(_) => {
+                    return Some((StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"));
+                }
+                Fault::PlainPage(_) => return Some((StatusCode::OK, "Welcome")),
+                Fault::Unauthorized(_) => return Some((StatusCode::UNAUTHORIZED, "Unauthorized")),
+                Fault::SlowHandshake(delay) => {
+                    self.env.sleep(delay).await;
+                }
+                other => debug_assert!(other.is_of_open_connection(), "a fault of connects"),
+            }
+        }
+        let is_known = caller.query("token").is_some_and(|token| self.config.token.is(&token));
+        (!is_known).then_some((StatusCode::UNAUTHORIZED, "Unauthorized"))
+    }
+
+    /// Gives the token to a new connection, as [`SecondConnection`] says; its number, and the token
+    /// that fires when it must end.
+    fn admit(&self) -> (u64, CancellationToken) {
+        let mut holder = lock(&self.holder);
+        let cut = CancellationToken::new();
+        let is_taken = holder.cut.is_some();
+        if is_taken && self.config.second_connection == SecondConnection::OlderWins {
+            cut.cancel();
+            return (0, cut);
+        }
+        if let Some(older) = holder.cut.take() {
+            older.cancel();
+        }
+        holder.number += 1;
+        if is_taken && self.config.second_connection == SecondConnection::BothDropped {
+            cut.cancel();
+        } else {
+            holder.cut = Some(cut.clone());
+        }
+        (holder.number, cut)
+    }
+
+    /// The faults still to come; hold them shortly.
+    pub(crate) fn faults(&self) -> MutexGuard<'_, FaultSchedule> {
+        lock(&self.faults)
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

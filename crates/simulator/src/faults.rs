@@ -1,0 +1,309 @@
+//! Faults on a plan: what goes wrong, and when.
+//!
+//! A plan is a list such as `stall@10s:60s,close@25s,dup@#500:20,random@2m`: a fault, `@`, when,
+//! and for some faults `:` and how long or how many. *When* is a time of the clock since the
+//! simulator started (`25s`, `1m 30s`), or `#500`: when 500 messages have been sent.
+//!
+//! | fault | argument | what happens |
+//! |---|---|---|
+//! | `stall` | length, 60 s | the open connection falls silent, pings too, and stays open; a new one is served |
+//! | `close` | | the connection ends after what was sent, without a close frame |
+//! | `reset` | | the connection is reset; what is under way may be lost |
+//! | `goodbye` | | the connection ends with a close frame, 1001 |
+//! | `garbage` | | a text message that is no JSON |
+//! | `utf8` | | a text message that is no UTF-8 |
+//! | `oversized` | | a message of 11 MB, good JSON otherwise |
+//! | `dup` | count, 10 | the message sent last is sent so many times again |
+//! | `error` | | an error message |
+//! | `fragments` | count, 10 | the next messages come in two frames each, with a ping between |
+//! | `refuse` | length, 5 s | connects are answered with HTTP 503; open connections stay |
+//! | `http200` | length, 5 s | connects are answered with HTTP 200 and a page, not upgraded |
+//! | `http401` | length, 5 s | connects are answered with HTTP 401, whatever the token |
+//! | `slow` | length, 5 s | the next connect is answered so much later |
+//!
+//! `random@2m` adds faults at random times, 2 minutes apart on average: any of the above but
+//! `utf8`, `oversized`, `fragments`, `http200` and `http401`.
+//!
+//! A fault of an open connection waits for one that has subscribed, and, unless it ends the
+//! connection, for the end of a stall. One that lasts begins at its time, whoever is there.
+
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thalweg_core::error::{Error, Result};
+use thalweg_core::problem::nearest;
+use thalweg_core::time::parse_duration;
+
+pub(crate) use self::schedule::FaultSchedule;
+
+/// What goes wrong while the simulator runs. Default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FaultPlan {
+    /// Faults at fixed times, in any order.
+    pub planned: Vec<PlannedFault>,
+    /// Average time between two faults at random times, if there shall be any; from 1 s.
+    pub random_every: Option<Duration>,
+}
+
+/// A fault and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedFault {
+    /// What goes wrong.
+    pub fault: Fault,
+    /// When.
+    pub at: FaultTime,
+}
+
+/// When a fault is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultTime {
+    /// So long after the simulator started, of the clock.
+    After(Duration),
+    /// When so many messages have been sent, as [`Statistics::messages`](crate::Statistics) counts.
+    Messages(u64),
+}
+
+/// What can go wrong; the table of the plan says what each does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `stall`, and how long.
+    Stall(Duration),
+    /// `close`.
+    Close,
+    /// `reset`.
+    Reset,
+    /// `goodbye`.
+    Goodbye,
+    /// `garbage`.
+    Garbage,
+    /// `utf8`.
+    InvalidUtf8,
+    /// `oversized`.
+    Oversized,
+    /// `dup`, and how many times.
+    Repeat(u64),
+    /// `error`.
+    Error,
+    /// `fragments`, and of how many messages.
+    Fragments(u64),
+    /// `refuse`, and how long.
+    Refuse(Duration),
+    /// `http200`, and how long.
+    PlainPage(Duration),
+    /// `http401`, and how long.
+    Unauthorized(Duration),
+    /// `slow`, and by how much.
+    SlowHandshake(Duration),
+}
+
+/// Most that a plan may ask for with a count.
+const COUNT_MAX: u64 = 100_000;
+
+/// Shortest average time between random faults.
+const RANDOM_EVERY_MIN: Duration = Duration::from_secs(1);
+
+const NAMES: [&str; 15] = [
+    "stall",
+    "close",
+    "reset",
+    "goodbye",
+    "garbage",
+    "utf8",
+    "oversized",
+    "dup",
+    "error",
+    "fragments",
+    "refuse",
+    "http200",
+    "http401",
+    "slow",
+    "random",
+];
+
+impl Fault {
+    /// Whether it befalls an open connection; the others befall one being opened.
+    pub(crate) fn is_of_open_connection(self) -> bool {
+        !matches!(
+            self,
+            Self::Refuse(_) | Self::PlainPage(_) | Self::Unauthorized(_) | Self::SlowHandshake(_)
+        )
+    }
+
+    /// Whether the connection is over after it.
+    pub(crate) fn ends_connection(self) -> bool {
+        matches!(self, Self::Close | Self::Reset | Self::Goodbye)
+    }
+
+    /// How long connects are answered in its way, if it is such a fault.
+    pub(crate) fn window(self) -> Option<Duration> {
+        match self {
+            Self::Refuse(length) | Self::PlainPage(length) | Self::Unauthorized(length) => {
+                Some(length)
+            }
+            _ => None,
+        }
+    }
+
+    /// The fault `name`, its argument read from `argument`.
+    fn parse(name: &str, argument: Option<&str>) -> Result<Self, String> {
+        let length = |default: u64| match argument {
+            None => Ok(Duration::from_secs(default)),
+            Some(text) => parse_duration(text)
+                .ok_or_else(|| format!("`{text}` is no length of time, such as `60s`")),
+        };
+        let count = || match argument {
+            None => Ok(10),
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|count| (1..=COUNT_MAX).contains(count))
+                .ok_or_else(|| format!("`{text}` is no count from 1 to {COUNT_MAX}")),
+        };
+        let alone = |fault| match argument {
+            None => Ok(fault),
+            Some(text) => Err(format!("`{name}` takes no argument, and was given `{text}`")),
+        };
+        match name {
+            "stall" => length(60).map(Self::Stall),
+            "close" => alone(Self::Close),
+            "reset" => alone(Self::Reset),
+            "goodbye" => alone(Self::Goodbye),
+            "garbage" => alone(Self::Garbage),
+            "utf8" => alone(Self::InvalidUtf8),
+            "oversized" => alone(Self::Oversized),
+            "dup" => count().map(Self::Repeat),
+            "error" => alone(Self::Error),
+            "fragments" => count().map(Self::Fragments),
+            "refuse" => length(5).map(Self::Refuse),
+            "http200" => length(5).map(Self::PlainPage),
+            "http401" => length(5).map(Self::Unauthorized),
+            "slow" => length(5).map(Self::SlowHandshake),
+            _ => Err(match nearest(name, NAMES) {
+                Some(near) => format!("there is no fault `{name}`; `{near}` is near"),
+                None => format!("there is no fault `{name}`"),
+            }),
+        }
+    }
+}
+
+impl FaultTime {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix('#') {
+            Some(count) => count.parse().ok().map(Self::Messages),
+            None => parse_duration(text).map(Self::After),
+        }
+        .ok_or_else(|| format!("`{text}` is no time, such as `25s` or `#500`"))
+    }
+}
+
+impl FaultPlan {
+    /// Whether nothing goes wrong.
+    pub fn is_empty(&self) -> bool {
+        self.planned.is_empty() && self.random_every.is_none()
+    }
+
+    fn add(&mut self, entry: &str) -> Result<(), String> {
+        let Some((name, rest)) = entry.split_once('@') else {
+            return Err(format!("`{entry}` does not say when, such as `{entry}@25s`"));
+        };
+        let (name, rest) = (name.trim(), rest.trim());
+        if name == "random" {
+            let every = parse_duration(rest).filter(|every| *every >= RANDOM_EVERY_MIN);
+            let Some(every) = every else {
+                return Err(format!("`{rest}` is no time between faults of at least 1 s"));
+            };
+            return match self.random_every.replace(every) {
+                None => Ok(()),
+                Some(_) => Err("`random` is there twice".to_owned()),
+            };
+        }
+        let (at, argument) = match rest.split_once(':') {
+            Some((at, argument)) => (at.trim(), Some(argument.trim())),
+            None => (rest, None),
+        };
+        let (fault, at) = (Fault::parse(name, argument)?, FaultTime::parse(at)?);
+        self.planned.push(PlannedFault { fault, at });
+        Ok(())
+    }
+}
+
+impl FromStr for FaultPlan {
+    type Err = Error;
+
+    /// Reads a plan; nothing but blanks is the empty one.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, naming each entry that is wrong.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut plan = Self::default();
+        let mut problems = Vec::new();
+        if !text.trim().is_empty() {
+            for entry in text.split(',') {
+                if let Err(problem) = plan.add(entry.trim()) {
+                    problems.push(problem);
+                }
+            }
+        }
+        if problems.is_empty() {
+            return Ok(plan);
+        }
+        Err(Error::invalid("the plan of faults is wrong")
+            .with_detail(format!("In `{text}`: {}.", problems.join("; ")))
+            .with_hint(format!("The faults are {}.", NAMES.join(", "))))
+    }
+}
+
+impl fmt::Display for FaultPlan {
+    /// Writes the plan so that it reads back as it is, to the millisecond.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let random = self.random_every.map(|every| format!("random@{}", Length(every)));
+        let planned = self.planned.iter().map(ToString::to_string);
+        let entries: Vec<String> = planned.chain(random).collect();
+        f.write_str(&entries.join(","))
+    }
+}
+
+impl fmt::Display for PlannedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = match self.at {
+            FaultTime::After(after) => Length(after).to_string(),
+            FaultTime::Messages(count) => format!("#{count}"),
+        };
+        match self.fault {
+            Fault::Stall(length) => write!(f, "stall@{at}:{}", Length(length)),
+            Fault::Close => write!(f, "close@{at}"),
+            Fault::Reset => write!(f, "reset@{at}"),
+            Fault::Goodbye => write!(f, "goodbye@{at}"),
+            Fault::Garbage => write!(f, "garbage@{at}"),
+            Fault::InvalidUtf8 => write!(f, "utf8@{at}"),
+            Fault::Oversized => write!(f, "oversized@{at}"),
+            Fault::Repeat(count) => write!(f, "dup@{at}:{count}"),
+            Fault::Error => write!(f, "error@{at}"),
+            Fault::Fragments(count) => write!(f, "fragments@{at}:{count}"),
+            Fault::Refuse(length) => write!(f, "refuse@{at}:{}", Length(length)),
+            Fault::PlainPage(length) => write!(f, "http200@{at}:{}", Length(length)),
+            Fault::Unauthorized(length) => write!(f, "http401@{at}:{}", Length(length)),
+            Fault::SlowHandshake(length) => write!(f, "slow@{at}:{}", Length(length)),
+        }
+    }
+}
+
+/// A length of time as [`parse_duration`] reads it.
+struct Length(Duration);
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        if millis.is_multiple_of(1000) {
+            write!(f, "{}s", millis / 1000)
+        } else {
+            write!(f, "{millis}ms")
+        }
+    }
+}
