@@ -126,6 +126,19 @@ impl Venue {
         self.env.clock.step_to(to);
     }
 
+    /// Waits until no more messages are sent, the socket being full or everything sent.
+    ///
+    /// Too short a wait would make a test weaker, not fail it.
+    pub(crate) async fn until_it_waits(&self) {
+        let mut sent = None;
+        while sent != Some(self.statistics().messages) {
+            sent = Some(self.statistics().messages);
+            for _ in 0..10_000 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     /// Steps the clock until a fault has had its effect.
     pub(crate) async fn step_until_fault(&self) {
         self.step_until_faults(1).await;
