@@ -1,0 +1,154 @@
+//! Features that see the future are refused (S21): the two tests that need data.
+//!
+//! Both run the features' SQL, handed over as a function, over rows up to an instant and over rows
+//! beyond it, and ask for the same features up to that instant. The *truncation* test takes the
+//! later rows away; the *poison* test keeps them and makes their numbers huge. A feature that looks
+//! ahead, by a frame, a join or a global mean, differs in one of them. The parse guard, which finds
+//! `lead` and frames with FOLLOWING before anything runs, is the engine's.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, new_null_array,
+};
+use arrow::compute::{cast, concat_batches, filter_record_batch};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use thalweg_core::time::Timestamp;
+use thalweg_core::{Error, Result};
+
+use crate::series::SeriesSet;
+use crate::spec::ModelSpec;
+
+/// Instants at which the tests cut, as shares of the rows.
+const CUTS: [f64; 3] = [0.3, 0.6, 0.9];
+
+/// What two runs of the same SQL may differ by, relative (S11).
+const TOLERANCE: f64 = 1e-9;
+
+/// Larger than any feed's numbers, smaller than what overflows when squared.
+const POISON: f64 = 1e100;
+
+/// Runs both tests: `rows` are input rows, `time` the column of the instant each was known at, and
+/// `features` the SQL of the features over such rows.
+///
+/// # Errors
+///
+/// `Invalid`: a feature differs; the message names it, its time and the test. `Data`: fewer than
+/// ten rows to test on. Else what `features` returns.
+pub async fn sees_no_future(
+    spec: &ModelSpec,
+    rows: &RecordBatch,
+    time: &str,
+    features: impl AsyncFn(RecordBatch) -> Result<Vec<RecordBatch>>,
+) -> Result<()> {
+    let times = times_of(rows, time)?;
+    let mut sorted = times.clone();
+    sorted.sort_unstable();
+    if sorted.len() < 10 {
+        return Err(Error::data("too few rows to test whether features see the future")
+            .with_detail(format!("There are {}, ten are needed.", sorted.len())));
+    }
+    let whole = SeriesSet::read(spec, &features(rows.clone()).await?)?;
+    for share in CUTS {
+        let cut = sorted[(sorted.len() as f64 * share) as usize];
+        let past: BooleanArray = times.iter().map(|time| Some(*time <= cut)).collect();
+        let truncated = filter_record_batch(rows, &past).map_err(failed)?;
+        let without = SeriesSet::read(spec, &features(truncated).await?)?;
+        same_until(&whole, &without, cut, "without the rows after it")?;
+        let poisoned = poison(rows, time, &past)?;
+        let with_poison = SeriesSet::read(spec, &features(poisoned).await?)?;
+        same_until(&whole, &with_poison, cut, "with other rows after it")?;
+    }
+    Ok(())
+}
+
+fn failed(error: arrow::error::ArrowError) -> Error {
+    Error::internal("rows could not be cut").with_source(error)
+}
+
+fn times_of(rows: &RecordBatch, time: &str) -> Result<Vec<Timestamp>> {
+    let column = rows
+        .column_by_name(time)
+        .ok_or_else(|| Error::invalid(format!("the rows have no column `{time}`")))?;
+    let micros = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))
+        .map_err(|error| Error::invalid(format!("`{time}` is no time")).with_source(error))?;
+    let micros = micros.as_primitive::<TimestampMicrosecondType>();
+    // A row without a time is in no window; it stays among the past.
+    Ok(micros.iter().map(|time| time.map_or(Timestamp::MIN, Timestamp)).collect())
+}
+
+/// The rows, with the numbers of those not in `past` replaced: every second one NULL where the
+/// column takes it, else huge.
+fn poison(rows: &RecordBatch, time: &str, past: &BooleanArray) -> Result<RecordBatch> {
+    let future: BooleanArray = past.iter().map(|past| past.map(|past| !past)).collect();
+    let before = filter_record_batch(rows, past).map_err(failed)?;
+    let after = filter_record_batch(rows, &future).map_err(failed)?;
+    let schema = rows.schema();
+    let columns: Vec<ArrayRef> = schema
+        .fields()
+        .iter()
+        .zip(after.columns())
+        .map(|(field, column)| {
+            let is_kept = field.name() == time || !field.data_type().is_numeric();
+            if is_kept { Ok(column.clone()) } else { poisoned(column, field.is_nullable()) }
+        })
+        .collect::<Result<_>>()?;
+    let after = RecordBatch::try_new(schema.clone(), columns).map_err(failed)?;
+    concat_batches(&schema, [&before, &after]).map_err(failed)
+}
+
+fn poisoned(column: &ArrayRef, is_nullable: bool) -> Result<ArrayRef> {
+    let huge: Float64Array = (0..column.len())
+        .map(|row| if is_nullable && row % 2 == 1 { None } else { Some(POISON) })
+        .collect();
+    let huge: ArrayRef = Arc::new(huge);
+    // Whole numbers and decimals cannot hold it: NULL then, or a constant.
+    let fitted = cast(&huge, column.data_type()).map_err(failed)?;
+    if is_nullable || fitted.null_count() == 0 {
+        return Ok(fitted);
+    }
+    let constant: ArrayRef = Arc::new(Float64Array::from(vec![77.0; column.len()]));
+    let constant = cast(&constant, column.data_type()).map_err(failed)?;
+    let fits = constant.null_count() == 0;
+    Ok(if fits { constant } else { new_null_array(column.data_type(), column.len()) })
+}
+
+fn same_until(whole: &SeriesSet, other: &SeriesSet, cut: Timestamp, how: &str) -> Result<()> {
+    let width = whole.layout.features.len();
+    let refuse = |feature: &str, time: Timestamp, key: &str, detail: String| {
+        let of = if key.is_empty() { String::new() } else { format!(" of `{key}`") };
+        Err(Error::invalid(format!("feature `{feature}`{of} at {time} sees the future"))
+            .with_detail(detail)
+            .with_hint("Frames must end at CURRENT ROW, and joins must not reach past the row."))
+    };
+    for series in &whole.series {
+        let past = series.times.partition_point(|time| *time <= cut);
+        let twin = other.series.iter().find(|twin| twin.key == series.key);
+        let twin_times = twin.map_or(&[][..], |twin| &twin.times);
+        let twin_past = twin_times.partition_point(|time| *time <= cut);
+        if let Some(row) = (0..past.max(twin_past))
+            .find(|&row| series.times[..past].get(row) != twin_times[..twin_past].get(row))
+        {
+            let time = series.times[..past].get(row).or(twin_times.get(row)).copied();
+            let time = time.unwrap_or(cut);
+            let detail = format!("Up to {cut} the rows themselves are others {how}.");
+            return refuse(&whole.layout.time, time, &series.key, detail);
+        }
+        let Some(twin) = twin else { continue };
+        for row in 0..past {
+            let pairs = series.row(row, width).iter().zip(twin.row(row, width));
+            for (feature, (&one, &two)) in pairs.enumerate() {
+                if !agree(one, two) {
+                    let detail = format!("It is {one}; cut at {cut} and {how} it is {two}.");
+                    let name = &whole.layout.features[feature];
+                    return refuse(name, series.times[row], &series.key, detail);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn agree(one: f64, two: f64) -> bool {
+    (one.is_nan() && two.is_nan()) || (one - two).abs() <= TOLERANCE * one.abs().max(two.abs())
+}
