@@ -45,14 +45,15 @@ export class Market {
     const dayStart = now - (now % (24 * HOUR));
     for (let at = dayStart; at <= now; at += HOUR) {
       for (const [symbol, , , size] of SYMBOLS) {
-        const shape = 0.6 + 0.9 * Math.exp(-(((at / HOUR) % 24) - 14) ** 2 / 18);
+        const shape = 0.6 + 0.9 * Math.exp(-((((at / HOUR) % 24) - 14) ** 2) / 18);
         const full = size * 3600 * shape * (0.7 + 0.6 * this.random());
         const share = at + HOUR > now ? (now - at) / HOUR : 1;
         this.hours.push({ symbol, at, volume: full * share });
       }
     }
-    for (let at = now - 120 * MINUTE; at < now - 5 * MINUTE; at += MINUTE) this.makeBar(at);
-    for (let at = now - 300_000; at < now; at += 1_000) this.step(at, 1);
+    const minute = now - (now % MINUTE);
+    for (let at = minute - 180 * MINUTE; at < minute - 5 * MINUTE; at += MINUTE) this.makeBar(at);
+    for (let at = minute - 5 * MINUTE; at < now; at += 200) this.step(at, 0.6);
     this.now = now;
   }
 

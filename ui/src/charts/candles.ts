@@ -4,6 +4,7 @@ import {
   HistogramSeries,
   LineSeries,
   LineStyle,
+  TickMarkType,
   createChart,
   type IChartApi,
   type IPrimitivePaneView,
@@ -13,7 +14,7 @@ import {
   type Time,
   type UTCTimestamp,
 } from 'lightweight-charts';
-import { moment, part, short } from '../logic/format';
+import { fixed, moment, part, short } from '../logic/format';
 import type { BandPoint, Candle } from '../logic/series';
 import { FONT, faded, readColours } from './theme';
 
@@ -36,13 +37,17 @@ export function createCandles(
 ): CandlesChart {
   const chart = createChart(element, {
     autoSize: true,
-    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.08, bottom: 0.22 } },
+    rightPriceScale: { borderVisible: false, entireTextOnly: true, scaleMargins: { top: 0.08, bottom: 0.22 } },
     timeScale: {
       borderVisible: false,
       timeVisible: true,
       secondsVisible: true,
       rightOffset: 4,
-      tickMarkFormatter: (time: Time) => part(Number(time) * 1000, timezone, 'time'),
+      tickMarkFormatter: (time: Time, type: TickMarkType) => {
+        const instant = Number(time) * 1000;
+        if (type <= TickMarkType.DayOfMonth) return part(instant, timezone, 'day').slice(5);
+        return part(instant, timezone, type === TickMarkType.Time ? 'minute' : 'time');
+      },
     },
     localization: { timeFormatter: (time: Time) => moment(Number(time) * 1000, timezone) },
   });
@@ -69,7 +74,6 @@ export function createCandles(
   chart.subscribeCrosshairMove(({ time }) => {
     onhover(time === undefined ? null : (shown.find((candle) => candle.time === time) ?? null));
   });
-  prices.priceScale().applyOptions({ autoScale: true });
 
   let colours = readColours();
   function recolour() {
@@ -106,8 +110,8 @@ export function createCandles(
     if (wanted !== places) {
       places = wanted;
       const priceFormat = {
-        type: 'price',
-        precision: places,
+        type: 'custom',
+        formatter: (price: number) => fixed(price, places),
         minMove: 10 ** -places,
       } as const;
       prices.applyOptions({ priceFormat });

@@ -23,6 +23,8 @@ export interface PlotChart {
 
 const LABEL_WIDTH_MAX = 150;
 const LABEL_GAP = 14;
+/** Of the mono font at 11 px. */
+const CHARACTER_WIDTH = 6.6;
 
 /** Draws a plot into an element; `onhover` is told what is under the pointer. */
 export function createPlot(
@@ -123,7 +125,7 @@ export function createPlot(
             ? { values: (_: uPlot, at: number[]) => at.map((i) => plot.names[i] ?? '') }
             : {}),
         },
-        { ...axis, size: 56, gap: 6, values: (_, values) => values.map((value) => short(value)) },
+        { ...axis, size: axisWidth, gap: 6, values: (_, values) => values.map((value) => short(value)) },
       ],
       hooks: {
         draw: [(drawn) => drawLabels(drawn, colourOf, colours.accent)],
@@ -214,11 +216,15 @@ function wide(drawn: uPlot, least: number, most: number): [number, number] {
   return [least - half, most + half];
 }
 
+/** The width of the labels of an axis. */
+function axisWidth(_: uPlot, values: string[] | null): number {
+  return Math.max(0, ...(values ?? []).map((value) => value.length)) * CHARACTER_WIDTH + 10;
+}
+
 /** How much room names at the ends of lines take. */
 function labelWidth(names: string[]): number {
   const longest = Math.max(0, ...names.map((name) => name.length));
-  // A character of the mono font at 11 px is 6.6 px wide.
-  return longest === 0 ? 12 : Math.min(LABEL_WIDTH_MAX, longest * 6.6) + 12;
+  return longest === 0 ? 12 : Math.min(LABEL_WIDTH_MAX, longest * CHARACTER_WIDTH) + 12;
 }
 
 function clip(context: CanvasRenderingContext2D, text: string, width: number): string {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { age, bytes, cell, clock, duration, fixed, number, placesOf, short, signed } from './format';
+import { age, aligned, bytes, cell, clock, duration, fixed, number, placesOf, short, signed } from './format';
 
 describe('numbers', () => {
   it.each([
@@ -33,8 +33,18 @@ describe('numbers', () => {
   it('a column has places for its smallest value', () => {
     expect(placesOf([1, 2, 300])).toBe(0);
     expect(placesOf([64123.4, 3100.25])).toBe(2);
-    expect(placesOf([0.0123, 1.2])).toBe(4);
+    expect(placesOf([64123.4, 1.2734])).toBe(4);
+    expect(placesOf([0.00123, 0])).toBe(6);
     expect(placesOf([null, 'x'])).toBe(0);
+  });
+
+  it('points of a column stand under each other', () => {
+    expect([64123.4, 1.2734, 0].map((value) => aligned(value, 4))).toEqual([
+      '64,123.40\u00a0\u00a0',
+      '1.2734',
+      '0.00\u00a0\u00a0',
+    ]);
+    expect(aligned(7, 0)).toBe('7');
   });
 
   it('bytes go in steps of 1024', () => {

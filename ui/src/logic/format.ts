@@ -45,21 +45,31 @@ export function number(value: number): string {
   return size < 1e-6 ? value.toExponential(2).replaceAll('-', MINUS) : grouped(value, 2, 8);
 }
 
-/** How many places all numbers of a column need, so that their points stand under each other. */
+/** How many places a number of a column with fractions is written with: small ones need more. */
+function placesFor(value: number): number {
+  const size = Math.abs(value);
+  return size === 0 || size >= 10 ? 2 : size >= 0.01 ? 4 : 6;
+}
+
+/** The most places a number of a column is written with; 0 when all are whole. */
 export function placesOf(values: Iterable<Value>): number {
-  let least = Infinity;
-  let largest = 0;
+  let most = 0;
   let isWhole = true;
   for (const value of values) {
-    const size = Math.abs(toNumber(value) ?? 0);
-    if (size === 0 || !Number.isFinite(size)) continue;
-    if (!Number.isInteger(size)) isWhole = false;
-    least = Math.min(least, size);
-    largest = Math.max(largest, size);
+    const numeric = toNumber(value);
+    if (numeric === null || !Number.isFinite(numeric)) continue;
+    if (!Number.isInteger(numeric)) isWhole = false;
+    most = Math.max(most, placesFor(numeric));
   }
-  if (isWhole || largest >= 100_000_000) return 0;
-  if (largest < 0.01) return 6;
-  return least < 0.1 && largest < 100 ? 4 : 2;
+  return isWhole ? 0 : most;
+}
+
+/** A number of a column whose numbers have up to `most` places; spaces stand for those it lacks, so
+    that points stand under each other. */
+export function aligned(value: number, most: number): string {
+  if (most === 0 || !Number.isFinite(value)) return fixed(value, 0);
+  const places = Math.min(most, placesFor(value));
+  return fixed(value, places) + '\u00a0'.repeat(most - places);
 }
 
 /** A number with exactly `places` places. */
@@ -182,7 +192,7 @@ export function cell(value: Value, type: string, timezone: string, places?: numb
     const numeric = toNumber(value);
     if (numeric === null) return String(value);
     const isWhole = type === 'int' || type === 'bigint';
-    return isWhole ? grouped(numeric, 0, 0) : fixed(numeric, places ?? 2);
+    return isWhole ? grouped(numeric, 0, 0) : aligned(numeric, places ?? placesFor(numeric));
   }
   if (isInstant(type)) {
     const instant = toInstant(value);

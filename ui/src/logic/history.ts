@@ -29,7 +29,7 @@ export class History {
       const oldest = this.lines.keys().next().value;
       if (this.lines.size > LINES_MAX && oldest !== undefined) this.lines.delete(oldest);
     }
-    return line.values;
+    return [...line.values];
   }
 }
 
