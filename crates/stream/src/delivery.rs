@@ -178,7 +178,6 @@ impl Runner {
                 match self.open().await {
                     Ok(()) => {
                         open = true;
-                        self.tries = 0;
                         self.say(DeliveryState::Running, None);
                     }
                     Err(error) if error.kind == ErrorKind::Unavailable => {
@@ -302,7 +301,10 @@ impl Runner {
             self.sink.write(epoch, &rows).await?;
             self.written += 1;
         }
-        let Some(epoch) = self.wanted else { return Ok(()) };
+        let Some(epoch) = self.wanted else {
+            self.tries = 0;
+            return Ok(());
+        };
         if epoch > self.status.borrow().position.committed {
             let stamp = Stamp {
                 incarnation: self.config.incarnation.clone(),
@@ -313,6 +315,8 @@ impl Runner {
             self.passed(epoch, Some(committed));
         }
         self.wanted = None;
+        // Not when the target opens: one that opens and then refuses must be left alone longer too.
+        self.tries = 0;
         self.say(DeliveryState::Running, None);
         Ok(())
     }

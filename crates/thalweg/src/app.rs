@@ -7,6 +7,7 @@
 mod control;
 pub(crate) mod data_folder;
 mod jobs;
+mod models;
 mod pipelines;
 mod readers;
 mod sources;
@@ -25,6 +26,7 @@ use thalweg_core::store::Store;
 use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
 use thalweg_log::EmbeddedLog;
+use thalweg_models::Registry;
 use thalweg_project::Project;
 use thalweg_store::SqliteStore;
 use thalweg_stream::engine::Engine;
@@ -34,6 +36,7 @@ use thalweg_stream::sides;
 use tokio::sync::watch;
 
 use self::data_folder::DataFolder;
+use self::models::Forecasting;
 use crate::check::Checked;
 
 /// What a run is asked for.
@@ -77,6 +80,8 @@ pub(crate) struct App {
     pub scheduler: Arc<thalweg_jobs::Scheduler>,
     /// Runs queries.
     pub engine: Arc<Engine>,
+    /// Models.
+    forecasting: Forecasting,
     feeds_silent: watch::Sender<bool>,
     request: Request,
     folder: DataFolder,
@@ -131,6 +136,9 @@ impl App {
             let topic = sources::journal_topic(source.name.as_str());
             log.create_topic(&topic, &TopicSettings::default()).await?;
         }
+        let registry =
+            Registry::open(Arc::clone(&store), Arc::clone(&env.disk), folder.path.join("models"))?;
+        let forecasting = Forecasting::new(&project, registry, &env)?;
         let world = Arc::new(system::World {
             project: Arc::clone(&project),
             env: env.clone(),
@@ -140,8 +148,9 @@ impl App {
             feeds: feeds.clone(),
             tables: tables.clone(),
             scheduler: std::sync::OnceLock::new(),
+            forecasting: forecasting.clone(),
         });
-        let entries = readers::entries(&project, &checked, &pipelines, &tables, &env)?;
+        let entries = readers::entries(&project, &checked, &pipelines, &tables, &forecasting)?;
         let engine = Arc::new(Engine::new(env.clone(), entries, system::tables(&world)));
         let scheduler = jobs::scheduler(
             &project,
@@ -153,6 +162,7 @@ impl App {
             &pipelines,
             &engine,
             &boundaries,
+            &forecasting,
         )?;
         let _ = world.scheduler.set(Arc::clone(&scheduler));
         Ok(Self {
@@ -166,6 +176,7 @@ impl App {
             tables,
             scheduler,
             engine,
+            forecasting,
             feeds_silent,
             request,
             folder,
@@ -197,6 +208,7 @@ impl App {
         if self.request.drain.is_some() {
             self.watch_silence();
         } else {
+            self.forecasting.follow(&self.engine);
             let scheduler = Arc::clone(&self.scheduler);
             self.env.spawn(async move {
                 if let Err(error) = scheduler.run().await {
@@ -294,6 +306,11 @@ impl App {
             pipeline.read_checkpoint().await?;
         }
         Ok(())
+    }
+
+    /// Versions of models, who serves, and why.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.forecasting.registry
     }
 
     /// The data folder.

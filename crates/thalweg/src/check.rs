@@ -30,6 +30,8 @@ pub(crate) struct Checked {
     pub tables: BTreeMap<String, SchemaRef>,
     /// Columns of each view.
     pub views: BTreeMap<String, SchemaRef>,
+    /// Each alert's condition, as a stream.
+    pub alerts: BTreeMap<String, StreamQuery>,
     /// Relations of which somebody asks for `latest(x)`.
     pub latest: BTreeSet<String>,
 }
@@ -46,6 +48,7 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
             streams: BTreeMap::new(),
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
+            alerts: BTreeMap::new(),
             latest: BTreeSet::new(),
         },
         names: Names::default(),
@@ -340,7 +343,19 @@ impl Typing<'_> {
             texts.extend(dashboard.filters.iter().map(|filter| &filter.options));
             texts.extend(dashboard.rows.iter().flatten().flat_map(|panel| panel.queries()));
         }
-        texts.extend(self.project.alerts.iter().map(|alert| &alert.when));
+        for alert in &self.project.alerts {
+            self.find_latest(&alert.when);
+            if self.is_ready(&alert.when) != Some(true) {
+                continue;
+            }
+            let planner = self.checked.planner.clone();
+            match program::prepare(&planner, alert.when.as_str(), &self.names, true) {
+                Ok(query) => {
+                    self.checked.alerts.insert(alert.name.value.clone(), query);
+                }
+                Err(problems) => self.add(&alert.when, &problems),
+            }
+        }
         let mut seen = BTreeSet::new();
         for sql in texts {
             self.find_latest(sql);
@@ -429,7 +444,7 @@ pub(crate) fn model_schema<'a>(key: impl Iterator<Item = &'a str>) -> SchemaRef 
         Field::new("lower", DataType::Float64, true),
         Field::new("upper", DataType::Float64, true),
         Field::new("actual", DataType::Float64, true),
-        Field::new("model_version", DataType::Int64, true),
+        Field::new("model_version", DataType::Utf8, true),
     ];
     Arc::new(Schema::new(keys.chain(rest).collect::<Vec<_>>()))
 }

@@ -72,6 +72,20 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  thalweg backfill nightly --from 2023-12-22 --to 2023-12-24 --preview"
     )]
     Backfill(BackfillArgs),
+    /// Look at models, train, evaluate and choose them.
+    #[command(subcommand)]
+    Models(ModelsVerb),
+    /// Look at what came too late for its window.
+    Late(ProjectArgs),
+    /// Look at stretches that a feed missed.
+    Gaps(ProjectArgs),
+    /// Look at tables of the lake.
+    Tables(ProjectArgs),
+    /// Look at topics of the log.
+    Topics(ProjectArgs),
+    /// Look at sources, pause and resume them.
+    #[command(subcommand)]
+    Sources(SourcesVerb),
     /// The exchange simulator alone.
     #[command(
         after_help = "Examples:\n  thalweg simulate\n  thalweg simulate --replay trades.ndjson --speed 1000"
@@ -277,6 +291,63 @@ pub(crate) enum JobsVerb {
     Retry {
         /// The run.
         run: String,
+        /// Which project.
+        #[command(flatten)]
+        project: ProjectArgs,
+    },
+}
+
+/// What to do with models.
+#[derive(Subcommand)]
+pub(crate) enum ModelsVerb {
+    /// List them with who serves.
+    List(ProjectArgs),
+    /// Show the newest scores of every version, the baselines' too.
+    Scores(ProjectArgs),
+    /// Train every candidate now.
+    Train(OneModel),
+    /// Score the versions and apply the champion rule now.
+    Evaluate(OneModel),
+    /// Make a version champion by hand.
+    Promote {
+        /// Number of the version.
+        #[arg(long)]
+        version: u64,
+        /// Which model.
+        #[command(flatten)]
+        model: OneModel,
+    },
+    /// Bring back the champion before this one.
+    Rollback(OneModel),
+}
+
+/// One model of a project.
+#[derive(Args)]
+pub(crate) struct OneModel {
+    /// The model.
+    pub model: String,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// What to do with sources.
+#[derive(Subcommand)]
+pub(crate) enum SourcesVerb {
+    /// List them with what they have received.
+    List(ProjectArgs),
+    /// Close a live source's connection until it is resumed.
+    Pause {
+        /// The source.
+        source: String,
+        /// Which project.
+        #[command(flatten)]
+        project: ProjectArgs,
+    },
+    /// Connect a paused source again.
+    Resume {
+        /// The source.
+        source: String,
         /// Which project.
         #[command(flatten)]
         project: ProjectArgs,

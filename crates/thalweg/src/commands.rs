@@ -58,6 +58,20 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Quarantine(verb) => rows::quarantine(verb, is_colored).await,
         Verb::Jobs(verb) => jobs::run(verb, is_colored).await,
         Verb::Backfill(args) => jobs::backfill(args).await,
+        Verb::Models(verb) => jobs::models(verb, is_colored).await,
+        Verb::Late(args) => {
+            rows::print(args, "SELECT stream, window_start, \"partition\", \"offset\", \"row\", columns FROM system.late ORDER BY stream, \"offset\"", is_colored).await
+        }
+        Verb::Gaps(args) => {
+            rows::print(args, "SELECT source, key, \"from\", \"to\", state, reason FROM system.gaps ORDER BY \"from\" DESC", is_colored).await
+        }
+        Verb::Tables(args) => {
+            rows::print(args, "SELECT name, fed_by, version, files, rows, bytes, path FROM system.tables ORDER BY name", is_colored).await
+        }
+        Verb::Topics(args) => {
+            rows::print(args, "SELECT name, \"partition\", log_start, high_watermark, bytes FROM system.topics ORDER BY name", is_colored).await
+        }
+        Verb::Sources(verb) => jobs::sources(verb, is_colored).await,
         Verb::Simulate(args) => simulate::run(args).await,
         Verb::Explain { code } => explain(&code),
         Verb::Export { what } => {

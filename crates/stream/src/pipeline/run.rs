@@ -592,7 +592,10 @@ impl Life<'_> {
     }
 
     /// Keeps from retention what a restart would read.
-    async fn hold(&mut self, (positions, epochs_from): (BTreeMap<u32, Offset>, Offset)) -> Result<()> {
+    async fn hold(
+        &mut self,
+        (positions, epochs_from): (BTreeMap<u32, Offset>, Offset),
+    ) -> Result<()> {
         let shared = &self.pipeline.shared;
         let holder = format!("pipeline {}", self.pipeline.name());
         if let Some(topic) = &self.pipeline.settings.journal {

@@ -5,6 +5,7 @@
 //! - `SELECT *` leaves out the hidden columns of a source (S1).
 //! - `ORDER BY _offset` means (`_offset`, `_row`), and that pair breaks the ties of an aggregate's
 //!   own ORDER BY, so that streams and batches agree (S1, S11).
+//! - `hour(ts)` and its like, and `date(ts)`.
 //! - in a stream `now()` is the row's `_received_at` (S3).
 //!
 //! What the user wrote keeps its spans; what is added has none, or those of the call it replaces.
@@ -15,10 +16,11 @@ use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use datafusion::sql::parser::{DFParser, Statement as ParserStatement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    Interval, NamedWindowExpr, ObjectName, ObjectNamePart, OrderByExpr, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, Spanned, Statement, TableAlias, TableFactor, Value, Visit,
-    VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions, WindowSpec, WindowType,
+    CastKind, DataType as AstDataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArguments, Ident, Interval, NamedWindowExpr, ObjectName,
+    ObjectNamePart, OrderByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    Spanned, Statement, TableAlias, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions, WindowSpec, WindowType,
 };
 use thalweg_core::problem::{SqlProblem, nearest};
 use thalweg_core::schema::meta;
@@ -129,6 +131,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        part_of_time(expr);
         if self.mode == Mode::Stream
             && let Expr::Function(function) = expr
             && matches!(
@@ -141,6 +144,30 @@ impl VisitorMut for Rewriter<'_> {
             *expr = Expr::Identifier(time);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `hour(ts)` and its like are `date_part('hour', ts)`, `date(ts)` is a cast.
+fn part_of_time(expr: &mut Expr) {
+    const PARTS: [&str; 6] = ["year", "month", "day", "hour", "minute", "second"];
+    let Expr::Function(function) = &mut *expr else { return };
+    let name = object_name(&function.name);
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(time))] = list.args.as_slice() else { return };
+    if PARTS.contains(&name.as_str()) {
+        let part = Expr::value(Value::SingleQuotedString(name));
+        let mut date_part = Ident::new("date_part");
+        date_part.span = function.name.span();
+        list.args.insert(0, FunctionArg::Unnamed(FunctionArgExpr::Expr(part)));
+        function.name = date_part.into();
+    } else if name == "date" {
+        *expr = Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(time.clone()),
+            data_type: AstDataType::Date,
+            array: false,
+            format: None,
+        };
     }
 }
 

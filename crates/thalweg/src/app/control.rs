@@ -47,12 +47,29 @@ impl Control for Controls {
                 self.app.env.shutdown.cancel();
                 Ok(json!({ "state": "stopping" }))
             }
-            Action::TrainModel { .. }
-            | Action::EvaluateModel { .. }
-            | Action::PromoteModel { .. }
-            | Action::RollbackModel { .. }
-            | Action::AdoptSink { .. }
-            | Action::ResetSink { .. } => Err(Error::invalid("this action is not built yet")),
+            Action::TrainModel { model } => {
+                let run = scheduler.trigger(&format!("model.{model}.train"), None).await?;
+                Ok(json!({ "run": run }))
+            }
+            Action::EvaluateModel { model } => {
+                let run = scheduler.trigger(&format!("model.{model}.evaluate"), None).await?;
+                Ok(json!({ "run": run }))
+            }
+            Action::PromoteModel { model, version } => {
+                let (registry, now) = (self.app.registry(), self.app.env.clock.now());
+                let reason = "asked for by hand";
+                registry.promote(&model, version, "admin", now, reason).await?;
+                Ok(json!({ "model": model, "champion": version }))
+            }
+            Action::RollbackModel { model } => {
+                let (registry, now) = (self.app.registry(), self.app.env.clock.now());
+                let decision = registry.rollback(&model, "admin", now, "asked for by hand").await?;
+                Ok(json!({ "model": model, "champion": decision.after }))
+            }
+            Action::AdoptSink { sink } | Action::ResetSink { sink } => Err(Error::invalid(
+                format!("sink `{sink}` cannot be changed while the server runs"),
+            )
+            .with_hint("Adopting and resetting sinks is not built yet.")),
         }
     }
 }

@@ -22,6 +22,7 @@ use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::sql::Planner;
 use thalweg_stream::tail::Tail;
 
+use super::models::{Forecasting, Work};
 use super::readers::{Boundaries, DeltaReader, day_source};
 use crate::check::Checked;
 
@@ -37,8 +38,8 @@ pub(super) fn scheduler(
     pipelines: &[Arc<Pipeline>],
     engine: &Arc<Engine>,
     boundaries: &Boundaries,
+    forecasting: &Forecasting,
 ) -> Result<Arc<Scheduler>> {
-    let _ = engine;
     let mut definitions = Vec::new();
     let mut bodies: BTreeMap<(String, String), Arc<dyn Task>> = BTreeMap::new();
     for job in &project.jobs {
@@ -80,9 +81,13 @@ pub(super) fn scheduler(
                     let delta = tables.get(table.as_str()).map(Arc::clone);
                     delta.map(|delta| Arc::new(Compact { delta }) as Arc<dyn Task>)
                 }
-                TaskAction::Train { model } | TaskAction::Evaluate { model } => {
-                    declared.does = format!("model {}", model.as_str());
-                    None
+                TaskAction::Train { model } => {
+                    declared.does = format!("train {}", model.as_str());
+                    Some(forecasting.task(model.as_str(), Work::Train, engine)?)
+                }
+                TaskAction::Evaluate { model } => {
+                    declared.does = format!("evaluate {}", model.as_str());
+                    Some(forecasting.task(model.as_str(), Work::Evaluate, engine)?)
                 }
             };
             if let Some(body) = body {
@@ -90,6 +95,11 @@ pub(super) fn scheduler(
             }
             definition.tasks.push(declared);
         }
+        definitions.push(definition);
+    }
+    for (definition, body) in forecasting.jobs(project, engine)? {
+        let task = definition.tasks[0].name.clone();
+        bodies.insert((definition.name.clone(), task), body);
         definitions.push(definition);
     }
     let lookup: TaskLookup = Arc::new(move |job: &str, task: &str| {

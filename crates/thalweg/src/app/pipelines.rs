@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use thalweg_connect::sinks::console::{ConsoleConfig, ConsoleSink};
 use thalweg_connect::sinks::postgres::{Mode as PostgresMode, PostgresConfig, PostgresSink};
+use thalweg_connect::sinks::webhook::{WebhookConfig, WebhookSink};
 use thalweg_core::table::Table as _;
 use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
@@ -33,6 +34,7 @@ struct Parcel {
     tables: BTreeMap<String, Arc<Delta>>,
     source: String,
     stream: Option<String>,
+    alert: Option<String>,
 }
 
 /// Every pipeline of a project, the sources' own first.
@@ -45,13 +47,14 @@ pub(super) fn declare(
     drain: Option<&Drain>,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
-    let parcel = |source: &str, stream: Option<&str>| Parcel {
+    let parcel = |source: &str, stream: Option<&str>, alert: Option<&str>| Parcel {
         project: Arc::clone(project),
         checked: Arc::clone(checked),
         shared: shared.clone(),
         tables: tables.clone(),
         source: source.to_owned(),
         stream: stream.map(str::to_owned),
+        alert: alert.map(str::to_owned),
     };
     for source in &project.sources {
         let name = source.name.as_str();
@@ -62,7 +65,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, true, &format!("{:?}", source.columns)),
-            Box::new(parcel(name, None)),
+            Box::new(parcel(name, None, None)),
             None,
             Some(tail),
             kept,
@@ -87,10 +90,27 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
-            Box::new(parcel(&query.source, Some(name))),
+            Box::new(parcel(&query.source, Some(name), None)),
             Some(query.clone()),
             tail,
             kept,
+            drain.cloned(),
+        )));
+    }
+    for alert in &project.alerts {
+        let name = alert.name.as_str();
+        let Some(query) = checked.alerts.get(name) else { continue };
+        let source = project
+            .source(&query.source)
+            .ok_or_else(|| Error::internal(format!("alert `{name}` has no source")))?;
+        let fingerprint = format!("{}\n{:?}", alert.when.as_str(), source.columns);
+        pipelines.push(Arc::new(Pipeline::new(
+            shared.clone(),
+            settings(project, source, &format!("alert.{name}"), false, &fingerprint),
+            Box::new(parcel(&query.source, None, Some(name))),
+            Some(query.clone()),
+            None,
+            Vec::new(),
             drain.cloned(),
         )));
     }
@@ -161,13 +181,21 @@ impl Factory for Parcel {
             &self.shared.env,
             &self.shared.log,
         )?;
-        let query = self.stream.as_ref().map(|stream| &self.checked.streams[stream]);
+        let query = match (&self.stream, &self.alert) {
+            (Some(stream), _) => Some(&self.checked.streams[stream]),
+            (None, Some(alert)) => Some(&self.checked.alerts[alert]),
+            (None, None) => None,
+        };
         let program = query.map(|query| Program::new(&self.checked.planner, query)).transpose()?;
         let name = self.stream.as_deref().unwrap_or(&self.source);
         let (schema, shape, key) = match query {
             Some(query) => (query.visible(), query.shape, query.key.clone()),
             None => (visible(&self.checked.sources[name]), Shape::RowWise, Vec::new()),
         };
+        if let Some(alert) = &self.alert {
+            let outlets = self.notifier(alert, &schema)?.into_iter().collect();
+            return Ok(Parts { inputs, intake, program, outlets });
+        }
         let mut outlets = Vec::new();
         let mut has_lossless = false;
         for table in self.project.tables_from(name) {
@@ -198,6 +226,31 @@ impl Factory for Parcel {
 }
 
 impl Parcel {
+    /// Where an alert goes, if it is told to anybody.
+    fn notifier(&self, name: &str, schema: &SchemaRef) -> Result<Option<Outlet>> {
+        let alert = self.project.alerts.iter().find(|alert| alert.name.as_str() == name);
+        let Some(alert) = alert else { return Ok(None) };
+        let told = alert.notify.as_ref().or(self.project.notify.as_ref());
+        let notify = told.and_then(|told| {
+            self.project.notifies.iter().find(|notify| notify.name.as_str() == told.as_str())
+        });
+        let Some(notify) = notify else { return Ok(None) };
+        let config = WebhookConfig {
+            url: notify.webhook_url.reveal().to_owned(),
+            alert: name.to_owned(),
+            per: alert.per.iter().map(|column| column.value.clone()).collect(),
+            cooldown: alert.cooldown,
+        };
+        let sink = WebhookSink::new(config, Arc::clone(schema), self.shared.env.clock.clone())?;
+        Ok(Some(Outlet {
+            name: format!("alert.{name}"),
+            sink: Box::new(sink),
+            columns: Arc::clone(schema),
+            commit_every: None,
+            is_lossless_table: false,
+        }))
+    }
+
     fn sink(
         &self,
         sink: &Sink,

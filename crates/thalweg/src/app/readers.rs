@@ -17,8 +17,9 @@ use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::program::{Shape, visible};
 use thalweg_stream::sql::rewrite::Mode;
 
+use super::models::Forecasting;
 use super::pipelines::{LATEST, RESULTS};
-use crate::check::{Checked, model_schema};
+use crate::check::Checked;
 
 /// Opens every table of the project, making those that are not there.
 pub(super) async fn open_tables(
@@ -141,9 +142,8 @@ pub(super) fn entries(
     checked: &Checked,
     pipelines: &[Arc<Pipeline>],
     tables: &BTreeMap<String, Arc<Delta>>,
-    env: &Env,
+    forecasting: &Forecasting,
 ) -> Result<BTreeMap<String, Entry>> {
-    let _ = env;
     let mut entries = BTreeMap::new();
     let pipeline = |name: &str| {
         pipelines
@@ -240,21 +240,18 @@ pub(super) fn entries(
             .insert(name.to_owned(), Entry { kind: "view", readable, key, latest: None, columns });
     }
     for model in &project.models {
-        let schema = model_schema(model.key.iter().map(|key| key.as_str()));
-        let key = model.key.iter().map(|key| key.value.clone()).collect::<Vec<_>>();
-        // What a model has predicted is kept as results by its key and time.
-        let mut full_key = key.clone();
-        full_key.push("for_time".to_owned());
-        let results =
-            Arc::new(thalweg_stream::results::Results::new(Arc::clone(&schema), &full_key)?);
+        let name = model.name.as_str();
+        let results = Arc::clone(&forecasting.predicted[name]);
+        let mut key: Vec<String> = model.key.iter().map(|key| key.value.clone()).collect();
+        key.push("for_time".to_owned());
         entries.insert(
-            model.name.value.clone(),
+            name.to_owned(),
             Entry {
                 kind: "model",
+                columns: visible(&results.schema()),
                 readable: Readable::Results(results),
-                key: full_key,
+                key,
                 latest: None,
-                columns: visible(&schema),
             },
         );
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use super::models::Forecasting;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::FutureExt;
 use serde_json::{Value, json};
@@ -34,6 +35,7 @@ pub(super) struct World {
     pub feeds: BTreeMap<String, Arc<FeedStatus>>,
     pub tables: BTreeMap<String, Arc<Delta>>,
     pub scheduler: OnceLock<Arc<Scheduler>>,
+    pub forecasting: Forecasting,
 }
 
 const TEXT: DataType = DataType::Utf8;
@@ -253,12 +255,69 @@ fn declared() -> Vec<Declared> {
             vec![
                 ("name", TEXT),
                 ("target", TEXT),
-                ("horizon", TEXT),
+                ("horizon_seconds", NUMBER),
                 ("state", TEXT),
-                ("champion", TEXT),
-                ("detail", TEXT),
+                ("champion", COUNT),
+                ("serving", TEXT),
+                ("versions", COUNT),
+                ("rows_needed", COUNT),
+                ("rows_seen", COUNT),
+                ("trained_at", time()),
             ],
             &["name"],
+        ),
+        table(
+            "system.model_versions",
+            vec![
+                ("model", TEXT),
+                ("version", COUNT),
+                ("candidate", TEXT),
+                ("trained_at", time()),
+                ("from", time()),
+                ("through", time()),
+                ("rows", COUNT),
+                ("series", COUNT),
+                ("run", TEXT),
+                ("artifact", TEXT),
+                ("artifact_sha256", TEXT),
+                ("detail", TEXT),
+            ],
+            &["model", "version"],
+        ),
+        table(
+            "system.evaluations",
+            vec![
+                ("model", TEXT),
+                ("run", TEXT),
+                ("at", time()),
+                ("version", COUNT),
+                ("candidate", TEXT),
+                ("was_champion", FLAG),
+                ("rows", COUNT),
+                ("rmse", NUMBER),
+                ("mae", NUMBER),
+                ("mase", NUMBER),
+                ("skill_naive", NUMBER),
+                ("skill_strong_naive", NUMBER),
+                ("p_against_strong_naive", NUMBER),
+                ("p_against_champion", NUMBER),
+                ("detail", TEXT),
+            ],
+            &["model", "run", "version"],
+        ),
+        table(
+            "system.decisions",
+            vec![
+                ("model", TEXT),
+                ("run", TEXT),
+                ("by", TEXT),
+                ("at", time()),
+                ("action", TEXT),
+                ("before", COUNT),
+                ("after", COUNT),
+                ("reasons", TEXT),
+            ],
+            &["model", "run"],
         ),
     ]
 }
@@ -295,7 +354,10 @@ impl World {
             "system.jobs" => self.jobs().await?,
             "system.late" => self.late().await?,
             "system.ledger" => self.ledger(),
-            "system.models" => self.models(),
+            "system.decisions" => self.decisions().await?,
+            "system.evaluations" => self.evaluations().await?,
+            "system.model_versions" => self.model_versions().await?,
+            "system.models" => self.models().await?,
             "system.quarantine" => self.quarantine().await?,
             "system.runs" => self.runs().await?,
             "system.sinks" => self.sinks(),
@@ -482,17 +544,72 @@ impl World {
         rows
     }
 
-    fn models(&self) -> Vec<Value> {
-        let models = self.project.models.iter();
-        models
-            .map(|model| {
+    async fn models(&self) -> Result<Vec<Value>> {
+        let rows = self.forecasting.registry.models(&self.forecasting.specs).await?;
+        Ok(rows
+            .iter()
+            .map(|row| {
                 json!({
-                    "name": model.name.as_str(), "target": model.target.as_str(),
-                    "horizon": format!("{}s", model.horizon.as_secs()),
-                    "state": "no champion", "champion": "strong_naive",
+                    "name": row.model, "target": row.target,
+                    "horizon_seconds": row.horizon_micros as f64 / 1e6,
+                    "state": if row.champion.is_some() { "champion" } else { "no champion" },
+                    "champion": row.champion, "serving": row.serving, "versions": row.versions,
+                    "rows_needed": row.rows_min,
+                    "rows_seen": row.training.as_ref().map(|training| training.rows),
+                    "trained_at": row.training.as_ref().map(|training| instant(training.at)),
                 })
             })
-            .collect()
+            .collect())
+    }
+
+    async fn model_versions(&self) -> Result<Vec<Value>> {
+        let rows = self.forecasting.registry.versions(None, 1_000).await?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "model": row.model, "version": row.version, "candidate": row.candidate.name(),
+                    "trained_at": instant(row.at), "from": instant(row.from),
+                    "through": instant(row.through), "rows": row.rows, "series": row.series,
+                    "run": row.run, "artifact": row.artifact, "artifact_sha256": row.artifact_sha256,
+                    "detail": serde_json::to_string(row).unwrap_or_default(),
+                })
+            })
+            .collect())
+    }
+
+    async fn evaluations(&self) -> Result<Vec<Value>> {
+        let rows = self.forecasting.registry.evaluations(None, 1_000).await?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let scores = serde_json::to_value(&row.scores).unwrap_or_default();
+                json!({
+                    "model": row.model, "run": row.run, "at": instant(row.at),
+                    "version": row.version, "candidate": row.candidate.name(),
+                    "was_champion": row.was_champion, "rows": scores["rows"], "rmse": scores["rmse"],
+                    "mae": scores["mae"], "mase": scores["mase"],
+                    "skill_naive": scores["skill_naive"], "skill_strong_naive": scores["skill_strong_naive"],
+                    "p_against_strong_naive": row.against_strong_naive.p_second_better,
+                    "p_against_champion": row.p_better_than_champion,
+                    "detail": scores.to_string(),
+                })
+            })
+            .collect())
+    }
+
+    async fn decisions(&self) -> Result<Vec<Value>> {
+        let rows = self.forecasting.registry.decisions(None, 1_000).await?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "model": row.model, "run": row.run, "by": row.by, "at": instant(row.at),
+                    "action": serde_json::to_value(row.action).unwrap_or_default(),
+                    "before": row.before, "after": row.after, "reasons": row.reasons.join(" | "),
+                })
+            })
+            .collect())
     }
 
     fn sinks(&self) -> Vec<Value> {

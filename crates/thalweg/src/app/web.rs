@@ -75,7 +75,7 @@ fn dashboards(app: &App) -> Vec<Dashboard> {
                             kind: panel.kind.name().to_owned(),
                             label: panel.label.clone(),
                             sql: panel.sql.as_str().to_owned(),
-                            key: panel.key.clone(),
+                            key: panel_key(app, panel),
                             options: panel.options(),
                             sets: panel.sets.clone(),
                             width: u8::try_from(panel.width).ok(),
@@ -85,6 +85,17 @@ fn dashboards(app: &App) -> Vec<Dashboard> {
                 .collect(),
         })
         .collect()
+}
+
+/// The key of a panel's rows: its own, or that of the relation whose latest rows it shows.
+fn panel_key(app: &App, panel: &thalweg_project::Panel) -> Vec<String> {
+    if !panel.key.is_empty() {
+        return panel.key.clone();
+    }
+    let sql = panel.sql.as_str();
+    let relation = sql.split_once("FROM latest(").and_then(|(_, rest)| rest.split_once(')'));
+    let entry = relation.and_then(|(relation, _)| app.engine.entry(relation.trim()));
+    entry.map(|entry| entry.key.clone()).unwrap_or_default()
 }
 
 /// One sentence, and what is wrong.

@@ -1,11 +1,11 @@
-//! `jobs` and `backfill`: what is asked of the running server.
+//! Verbs that ask the running server for an action: `jobs`, `backfill`, `models`, `sources`.
 
 use serde_json::json;
 use thalweg_core::Error;
 
 use super::{Failure, data_dir, rows, unreachable_server};
 use crate::app::data_folder;
-use crate::cli::{BackfillArgs, JobsVerb, ProjectArgs};
+use crate::cli::{BackfillArgs, JobsVerb, ModelsVerb, OneModel, ProjectArgs, SourcesVerb};
 use crate::client::Client;
 
 pub(super) async fn run(verb: JobsVerb, is_colored: bool) -> Result<u8, Failure> {
@@ -37,6 +37,43 @@ pub(super) async fn run(verb: JobsVerb, is_colored: bool) -> Result<u8, Failure>
         }
         JobsVerb::Retry { run, project } => {
             act(&project, &format!("/runs/{run}/retry"), &json!({})).await
+        }
+    }
+}
+
+pub(super) async fn models(verb: ModelsVerb, is_colored: bool) -> Result<u8, Failure> {
+    let ask = async |one: OneModel, verb: &str, body: serde_json::Value| {
+        act(&one.project, &format!("/models/{}/{verb}", one.model), &body).await
+    };
+    match verb {
+        ModelsVerb::List(args) => {
+            let sql = "SELECT name, target, state, serving, versions, rows_seen, rows_needed, trained_at FROM system.models ORDER BY name";
+            rows::print(args, sql, is_colored).await
+        }
+        ModelsVerb::Scores(args) => {
+            let sql = "SELECT model, at, candidate, version, rows, rmse, mase, skill_naive, skill_strong_naive FROM system.evaluations ORDER BY at DESC, model, rmse";
+            rows::print(args, sql, is_colored).await
+        }
+        ModelsVerb::Train(one) => ask(one, "train", json!({})).await,
+        ModelsVerb::Evaluate(one) => ask(one, "evaluate", json!({})).await,
+        ModelsVerb::Promote { version, model } => {
+            ask(model, "promote", json!({ "version": version })).await
+        }
+        ModelsVerb::Rollback(one) => ask(one, "rollback", json!({})).await,
+    }
+}
+
+pub(super) async fn sources(verb: SourcesVerb, is_colored: bool) -> Result<u8, Failure> {
+    match verb {
+        SourcesVerb::List(args) => {
+            let sql = "SELECT name, connector, state, frames, rows_valid, rows_quarantined, reconnects, last_frame_at, reason FROM system.sources ORDER BY name";
+            rows::print(args, sql, is_colored).await
+        }
+        SourcesVerb::Pause { source, project } => {
+            act(&project, &format!("/sources/{source}/pause"), &json!({})).await
+        }
+        SourcesVerb::Resume { source, project } => {
+            act(&project, &format!("/sources/{source}/resume"), &json!({})).await
         }
     }
 }
