@@ -387,20 +387,26 @@ impl Typing<'_> {
     }
 
     fn schedules(&mut self) {
-        let timezone = self.project.timezone_name().to_owned();
-        let mut schedules: Vec<(&thalweg_project::Spanned<String>, &str)> = Vec::new();
-        for job in &self.project.jobs {
-            let zone = job.timezone.as_ref().map_or(timezone.as_str(), |zone| zone.as_str());
-            schedules.extend(job.schedule.as_ref().map(|schedule| (schedule, zone)));
-        }
-        for model in &self.project.models {
-            schedules.extend(model.train.as_ref().map(|it| (&it.schedule, timezone.as_str())));
-            schedules.extend(model.evaluate.as_ref().map(|it| (&it.schedule, timezone.as_str())));
-        }
         let mut problems = Vec::new();
-        for (schedule, zone) in schedules {
-            if let Err(error) = Schedule::parse(schedule.as_str(), zone) {
-                problems.push(problem("T0205", error.message, error.hint, schedule.place.clone()));
+        let wrong = |error: thalweg_core::Error, place: &Place| {
+            problem("T0205", error.message, error.hint, place.clone())
+        };
+        let zones = self.project.timezone.iter();
+        let zones = zones.chain(self.project.jobs.iter().filter_map(|job| job.timezone.as_ref()));
+        for zone in zones {
+            if let Err(error) = Schedule::parse("@daily", zone.as_str()) {
+                problems.push(wrong(error, &zone.place));
+            }
+        }
+        // In a time zone that is always there: a wrong one has been told where it stands.
+        let jobs = self.project.jobs.iter().filter_map(|job| job.schedule.as_ref());
+        let models = self.project.models.iter().flat_map(|model| {
+            let train = model.train.iter().map(|train| &train.schedule);
+            train.chain(model.evaluate.iter().map(|evaluate| &evaluate.schedule))
+        });
+        for schedule in jobs.chain(models) {
+            if let Err(error) = Schedule::parse(schedule.as_str(), "UTC") {
+                problems.push(wrong(error, &schedule.place));
             }
         }
         self.problems.extend(problems);

@@ -1,0 +1,14 @@
+//! The binary, run whole: real processes, a real PostgreSQL, recorded trades.
+//!
+//! The recorded data is looked for in `THALWEG_DATA`, else in `../shared/data` beside the checkout.
+//! A test that needs it and finds none says so and passes; with `CI=true` it fails.
+
+mod check;
+mod crash;
+mod merged;
+mod postgres;
+mod project;
+mod recorded;
+mod robust;
+mod serve;
+mod support;
