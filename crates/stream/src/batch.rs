@@ -17,6 +17,7 @@ use thalweg_core::{Error, Result};
 
 use crate::engine::{TableReader, wrong_sql};
 use crate::operators::expressions::engine_error;
+use crate::program::visible;
 use crate::sides::{self, LATE, LateRecord};
 use crate::sql::rewrite::Mode;
 use crate::sql::{Named, Names, Planner};
@@ -100,7 +101,8 @@ impl BatchQuery {
             .map_err(engine_error)?;
         let context = SessionContext::new_with_state(planner.state().clone());
         let frame = context.execute_logical_plan(plan).await.map_err(failed)?;
-        frame.collect().await.map_err(failed)
+        let rows = frame.collect().await.map_err(failed)?;
+        rows.iter().map(plain).collect()
     }
 
     /// Places of the rows that were late for the stream.
@@ -124,6 +126,14 @@ impl BatchQuery {
         let rows = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(engine_error)?;
         Ok(Arc::new(MemTable::try_new(schema, vec![vec![rows]]).map_err(engine_error)?))
     }
+}
+
+/// The visible columns of a batch, without what the planner notes about them.
+fn plain(rows: &RecordBatch) -> Result<RecordBatch> {
+    let schema = visible(rows.schema_ref());
+    let columns: Option<Vec<ArrayRef>> =
+        schema.fields().iter().map(|field| rows.column_by_name(field.name()).cloned()).collect();
+    RecordBatch::try_new(schema, columns.unwrap_or_default()).map_err(engine_error)
 }
 
 async fn run(planner: &Planner, sql: &str, names: &Names) -> Result<Vec<RecordBatch>> {
