@@ -1,3 +1,5 @@
+//! The driver of live feeds, over a source that does as it is told and the real log.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Files as a source: order, growth, change behind the position, what is set aside.
+
 mod property;
 
 use std::path::PathBuf;

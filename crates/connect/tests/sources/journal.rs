@@ -1,3 +1,5 @@
+//! The journal read back as an input.
+
 use std::sync::Arc;
 use std::time::Duration;
 

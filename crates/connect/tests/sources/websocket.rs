@@ -1,3 +1,5 @@
+//! The WebSocket source against servers on loopback, well-behaved and not.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Loading: every key is read, nothing makes it panic, problems stand at their place.
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

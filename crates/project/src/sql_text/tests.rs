@@ -1,3 +1,5 @@
+//! Places in SQL mapped back to places in the file.
+
 use proptest::prelude::*;
 use toml::de::DeTable;
 

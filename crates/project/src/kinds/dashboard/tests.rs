@@ -1,3 +1,5 @@
+//! Panels: what a shorthand stands for, and where its words are in the file.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

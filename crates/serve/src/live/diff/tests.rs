@@ -1,3 +1,5 @@
+//! Differences between two results, keyed and not.
+
 use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch, StringArray};

@@ -1,3 +1,5 @@
+//! A client that applies the frames of a subscription has the newest state, however few it gets.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

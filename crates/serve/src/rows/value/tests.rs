@@ -1,3 +1,5 @@
+//! The form of each type in JSON and CSV, as `docs/reference/http.md` has it.
+
 use std::sync::Arc;
 
 use arrow_array::builder::{

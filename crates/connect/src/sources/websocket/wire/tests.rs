@@ -1,3 +1,5 @@
+//! Messages out of bytes, however these are cut.
+
 use proptest::prelude::*;
 
 use super::*;
