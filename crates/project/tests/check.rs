@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use thalweg_core::problem::Severity;
-use thalweg_project::{Loaded, Project, codes, explain, problems_json, render};
+use thalweg_project::{Loaded, Project, codes, explain, problems_json, reference, render};
 
 /// Codes that the engine raises, over SQL.
 const ENGINE: [&str; 5] = ["T0303", "T0304", "T0305", "T0306", "T0307"];
@@ -107,4 +107,14 @@ fn the_example_has_no_problem_when_its_secrets_are_set() {
     let loaded = Project::load(&example, &set);
     assert_eq!(render(&loaded.problems, &loaded.sources, false), "");
     assert!(loaded.problems.iter().all(|problem| problem.severity != Severity::Error));
+}
+
+#[test]
+fn the_reference_page_in_the_repository_is_fresh() {
+    let file = root().join("docs/reference/project-file.md");
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&file, reference()).expect("the page can be written");
+    }
+    let page = fs::read_to_string(&file).unwrap_or_default();
+    assert!(page == reference(), "docs/reference/project-file.md is old: run `cargo xtask docs`");
 }
