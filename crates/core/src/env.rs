@@ -104,6 +104,7 @@ impl Clock {
     }
 
     /// The instant it is.
+    #[expect(clippy::disallowed_methods, reason = "the one door to the machine's clock")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Kind::System => Timestamp(
@@ -123,6 +124,7 @@ impl Clock {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    #[expect(clippy::disallowed_methods, reason = "the one door to the machine's timers")]
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {
             Kind::System => tokio::time::sleep(duration).await,
@@ -237,6 +239,7 @@ pub trait DiskFile: Send + Sync {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test waits for what it spawns itself")]
 mod tests {
     use super::*;
 

@@ -76,10 +76,11 @@ pub(super) fn ordered(tree: &Tree) -> Vec<Finding> {
 
 /// Whether a file is a module: neither a root of a crate nor a program of its own.
 fn is_module(path: &str) -> bool {
-    let inside = path.contains("/src/") || path.contains("/tests/");
-    let is_root = matches!(stem(path), "lib" | "main") || path.contains("/src/bin/");
+    if matches!(stem(path), "lib" | "main") || path.contains("/src/bin/") {
+        return false;
+    }
     // A file right below `tests` of a crate is a test binary.
-    inside && !is_root && !(folder(path).ends_with("/tests") && !path.contains("/src/"))
+    path.contains("/src/") || (path.contains("/tests/") && !folder(path).ends_with("/tests"))
 }
 
 /// The module that a line declares without a body.

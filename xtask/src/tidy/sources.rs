@@ -126,8 +126,8 @@ fn is_test(path: &str) -> bool {
 
 /// Whether the tests of a file begin in this line: they stand at its end.
 fn is_tests_module(lines: &[&str], index: usize) -> bool {
-    lines[index].starts_with("#[cfg(test)]")
-        && lines.get(index + 1).is_some_and(|next| next.trim_end().ends_with('{'))
+    let mut next = lines[index + 1..].iter().skip_while(|line| line.starts_with("#["));
+    lines[index].starts_with("#[cfg(test)]") && next.next().is_some_and(|it| it.ends_with('{'))
 }
 
 #[cfg(test)]
@@ -172,6 +172,8 @@ mod tests {
         assert!(places(unwraps, [("crates/a/src/tests.rs", line)]).is_empty());
         assert!(places(unwraps, [("crates/a/tests/it/b.rs", line)]).is_empty());
         assert!(places(unwraps, [("a.rs", &format!("//{line}"))]).is_empty());
+        let excepted = tests.replace("mod", "#[expect(a, reason = \"b\")]\nmod");
+        assert!(places(unwraps, [("a.rs", &excepted)]).is_empty());
         assert_eq!(places(unwraps, [("a.rs", &before)]), ["a.rs:1"]);
         assert_eq!(places(unwraps, [("a.rs", &declared)]), ["a.rs:3"]);
     }
