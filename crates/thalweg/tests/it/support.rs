@@ -278,6 +278,25 @@ pub(crate) fn assert_same_rows(what: &str, found: &[String], expected: &[String]
     );
 }
 
+/// Fails unless the rows are the same, numbers within 1e-9 of each other (S11).
+#[track_caller]
+pub(crate) fn assert_close_rows(what: &str, found: &[Value], expected: &[Value]) {
+    assert_eq!(found.len(), expected.len(), "rows of {what}");
+    for (found, expected) in found.iter().zip(expected) {
+        let (left, right) = (found.as_object(), expected.as_object());
+        let (left, right) = left.zip(right).expect("a row is an object");
+        let is_same = left.len() == right.len()
+            && left.iter().all(|(name, left)| {
+                let right = right.get(name);
+                match left.as_f64().zip(right.and_then(Value::as_f64)) {
+                    Some((left, right)) => (left - right).abs() <= 1e-9 * right.abs(),
+                    None => Some(left) == right,
+                }
+            });
+        assert!(is_same, "{what}: {found}, expected {expected}");
+    }
+}
+
 /// Runs a future to its end.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
