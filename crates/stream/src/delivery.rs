@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 use rand::Rng;
 use thalweg_core::env::Env;
 use thalweg_core::ledger::SinkLedger;
-use thalweg_core::sink::{Epoch, Guarantee, Sink, Stamp};
+use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, watch};
 
@@ -59,8 +59,11 @@ pub struct DeliveryStatus {
     pub state: DeliveryState,
     /// Why it is not running, or the last error.
     pub reason: Option<String>,
-    /// Where the target stands.
+    /// What the target holds, and is counted in the ledger with it.
     pub position: SinkPosition,
+    /// The last epoch that the target holds: after a crash it can be ahead of what is counted, until
+    /// the epochs in between have been run again.
+    pub held: Epoch,
     /// Rows handed over that the target does not hold yet.
     pub rows_waiting: u64,
 }
@@ -112,6 +115,7 @@ impl Delivery {
             state: DeliveryState::Opening,
             reason: None,
             position: config.known,
+            held: config.known.committed,
             rows_waiting: 0,
         };
         let (sender, receiver) = watch::channel(status);
@@ -256,7 +260,10 @@ impl Runner {
                 stamp.epoch
             }
         };
-        self.passed(committed, None);
+        // Rows that it holds are not written again; they are counted when they are handed over.
+        self.outbox.drop_through(committed);
+        self.written = 0;
+        self.status.send_modify(|status| status.held = status.held.max(committed));
         Ok(())
     }
 
@@ -278,13 +285,18 @@ impl Runner {
     fn take(&mut self, message: Message) {
         match message {
             Message::Rows(epoch, rows) => {
-                let committed = self.status.borrow().position.committed;
-                // An epoch the target holds already is run again after a crash: its rows are there.
-                if epoch <= committed {
+                let (counted, held) = {
+                    let status = self.status.borrow();
+                    (status.position.committed, status.held)
+                };
+                if epoch <= counted {
                     return;
                 }
                 self.since_commit.push_back((epoch, rows.num_rows() as u64));
-                if let Err(error) = self.outbox.push(epoch, rows) {
+                // An epoch the target holds already is run again after a crash: its rows are there.
+                if epoch > held
+                    && let Err(error) = self.outbox.push(epoch, rows)
+                {
                     tracing::warn!(sink = self.config.name, error = error.chain(), "outbox");
                 }
                 self.status.send_modify(|status| {
@@ -305,14 +317,27 @@ impl Runner {
             self.tries = 0;
             return Ok(());
         };
-        if epoch > self.status.borrow().position.committed {
+        let (counted, held) = {
+            let status = self.status.borrow();
+            (status.position.committed, status.held)
+        };
+        let mut committed = Committed {
+            // How many of them were superseded within that commit is not known any more.
+            rows_written: self.rows_through(epoch.min(held)),
+            rows_superseded: 0,
+        };
+        if epoch > held {
             let stamp = Stamp {
                 incarnation: self.config.incarnation.clone(),
                 pipeline: self.config.pipeline.clone(),
                 epoch,
             };
-            let committed = self.sink.commit(&stamp).await?;
-            self.passed(epoch, Some(committed));
+            let new = self.sink.commit(&stamp).await?;
+            committed.rows_written += new.rows_written;
+            committed.rows_superseded += new.rows_superseded;
+        }
+        if epoch > counted {
+            self.passed(epoch, committed);
         }
         self.wanted = None;
         // Not when the target opens: one that opens and then refuses must be left alone longer too.
@@ -321,8 +346,14 @@ impl Runner {
         Ok(())
     }
 
+    /// Rows handed over and not counted yet, of epochs up to `epoch`.
+    fn rows_through(&self, epoch: Epoch) -> u64 {
+        let waiting = self.since_commit.iter();
+        waiting.take_while(|(handed, _)| *handed <= epoch).map(|(_, rows)| rows).sum()
+    }
+
     /// The target holds everything up to `epoch`.
-    fn passed(&mut self, epoch: Epoch, committed: Option<thalweg_core::sink::Committed>) {
+    fn passed(&mut self, epoch: Epoch, committed: Committed) {
         let mut handed = 0;
         while self.since_commit.front().is_some_and(|(handed, _)| *handed <= epoch) {
             handed += self.since_commit.pop_front().map_or(0, |(_, rows)| rows);
@@ -331,10 +362,9 @@ impl Runner {
         self.written = 0;
         let waiting = self.since_commit.iter().map(|(_, rows)| rows).sum();
         self.status.send_modify(|status| {
-            status.position.committed = status.position.committed.max(epoch);
-            if let Some(committed) = committed {
-                add(&mut status.position.ledger, handed, committed);
-            }
+            status.position.committed = epoch;
+            status.held = status.held.max(epoch);
+            add(&mut status.position.ledger, handed, committed);
             status.rows_waiting = waiting;
         });
     }
@@ -395,7 +425,7 @@ impl Runner {
     }
 }
 
-fn add(ledger: &mut SinkLedger, handed: u64, committed: thalweg_core::sink::Committed) {
+fn add(ledger: &mut SinkLedger, handed: u64, committed: Committed) {
     ledger.rows_handed += handed;
     ledger.rows_written += committed.rows_written;
     ledger.rows_superseded += committed.rows_superseded;

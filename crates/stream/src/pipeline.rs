@@ -229,6 +229,7 @@ impl Pipeline {
                 state: crate::delivery::DeliveryState::Stopped,
                 reason: Some("the server does not run".to_owned()),
                 position,
+                held: position.committed,
                 rows_waiting: 0,
             })
             .collect();

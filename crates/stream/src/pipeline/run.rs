@@ -232,6 +232,11 @@ impl Life<'_> {
                     }
                 }
                 self.holds.push_back((self.epoch, self.positions.clone(), self.epochs_from));
+                if let Some(tail) = &self.pipeline.tail {
+                    // No rows: how far event time had come when the table held this epoch.
+                    let now = self.pipeline.shared.env.clock.now();
+                    tail.push(self.epoch, now, self.watermark.current(), &[]);
+                }
             }
             None => {
                 for kept in &self.pipeline.kept {
@@ -290,6 +295,8 @@ impl Life<'_> {
         loop {
             let started = env.clock.now();
             let (mut record, chunks, at_end) = self.gather().await?;
+            // Commits end while nothing arrives, too.
+            self.tables_passed();
             let stops = env.shutdown.is_cancelled();
             let drained = at_end && self.may_end();
             let is_bounded = self.inputs.values().all(|input| input.is_bounded());
@@ -491,7 +498,7 @@ impl Life<'_> {
     fn tables_passed(&self) {
         let Some(tail) = &self.pipeline.tail else { return };
         for outlet in self.outlets.iter().filter(|outlet| outlet.is_lossless_table) {
-            tail.table_passed(outlet.status.borrow().position.committed);
+            tail.table_passed(outlet.status.borrow().held);
         }
     }
 
