@@ -49,7 +49,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Status(args) => {
             rows::print(args, "SELECT name, 'source' AS kind, state, rows_valid AS rows, lag_records, watermark, reason FROM system.sources \
                 UNION ALL SELECT name, 'stream', state, rows_out, lag_records, watermark, reason FROM system.streams \
-                UNION ALL SELECT name, 'sink', state, rows_written, rows_waiting, NULL, reason FROM system.sinks", is_colored).await
+                UNION ALL SELECT name, 'sink', state, rows_written, rows_waiting, NULL, reason FROM system.sinks \
+                UNION ALL SELECT name, 'table', state, rows, NULL, NULL, NULL FROM system.tables", is_colored).await
         }
         Verb::Quality(args) => {
             rows::print(args, "SELECT name, \"check\", count(*) AS refused, max(received_at) AS newest FROM system.quarantine \

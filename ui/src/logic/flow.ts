@@ -90,6 +90,20 @@ const IDENTITIES: [string, string, string[]][] = [
   ['rows', 'rows_handed', ['rows_written', 'rows_superseded']],
 ];
 
+/** Rows of `system.ledger` (a row a count) as one row a part, its counts by their names. */
+export function ledgerOf(rows: Fields[]): Fields[] {
+  const parts = new Map<string, Fields>();
+  for (const row of rows) {
+    const [kind, name, count] = [textOf(row, 'part'), textOf(row, 'name'), textOf(row, 'count')];
+    if (kind === null || name === null || count === null) continue;
+    const id = nodeId(kind, name);
+    const part = parts.get(id) ?? { kind, name };
+    part[count] = row.value ?? null;
+    parts.set(id, part);
+  }
+  return [...parts.values()];
+}
+
 /** The identities of a row of `system.ledger`: those whose left side is counted there. */
 export function identitiesOf(row: Fields): Identity[] {
   return IDENTITIES.flatMap(([what, left, right]) => {

@@ -2,18 +2,19 @@
 //!
 //! One list says every table's columns; `check` types queries against the same list.
 
+mod columns;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use super::models::Forecasting;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use thalweg_connect::feed::{FeedStatus, GAP_KIND};
 use thalweg_core::Result;
 use thalweg_core::env::Env;
 use thalweg_core::log::Log;
-use thalweg_core::schema::timestamp_type;
 use thalweg_core::store::Store;
 use thalweg_core::table::Table as _;
 use thalweg_core::time::Timestamp;
@@ -22,6 +23,8 @@ use thalweg_lake::delta::Delta;
 use thalweg_log::EmbeddedLog;
 use thalweg_project::{Connector, Project, TableInput, Target, ViewInput};
 use thalweg_stream::engine::{SystemColumn, SystemTable};
+
+use self::columns::declared;
 use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::sides::{self, LATE, LateRecord, QUARANTINE, QuarantineRecord};
 
@@ -36,290 +39,6 @@ pub(super) struct World {
     pub tables: BTreeMap<String, Arc<Delta>>,
     pub scheduler: OnceLock<Arc<Scheduler>>,
     pub forecasting: Forecasting,
-}
-
-const TEXT: DataType = DataType::Utf8;
-const COUNT: DataType = DataType::Int64;
-const NUMBER: DataType = DataType::Float64;
-const FLAG: DataType = DataType::Boolean;
-
-struct Declared {
-    name: &'static str,
-    columns: Vec<SystemColumn>,
-    key: &'static [&'static str],
-}
-
-fn declared() -> Vec<Declared> {
-    let time = timestamp_type;
-    let table = |name, columns: Vec<SystemColumn>, key| Declared { name, columns, key };
-    vec![
-        table(
-            "system.alerts",
-            vec![("name", TEXT), ("sql", TEXT), ("cooldown", TEXT), ("notify", TEXT)],
-            &["name"],
-        ),
-        table(
-            "system.gaps",
-            vec![
-                ("id", TEXT),
-                ("source", TEXT),
-                ("key", TEXT),
-                ("from", time()),
-                ("to", time()),
-                ("reason", TEXT),
-                ("state", TEXT),
-            ],
-            &["id"],
-        ),
-        table(
-            "system.jobs",
-            vec![
-                ("name", TEXT),
-                ("schedule", TEXT),
-                ("timezone", TEXT),
-                ("paused", FLAG),
-                ("next", time()),
-                ("open_runs", COUNT),
-                ("last_run", TEXT),
-                ("last_state", TEXT),
-                ("tasks", TEXT),
-            ],
-            &["name"],
-        ),
-        table(
-            "system.late",
-            vec![
-                ("stream", TEXT),
-                ("epoch", COUNT),
-                ("operator", COUNT),
-                ("window_start", time()),
-                ("partition", COUNT),
-                ("offset", COUNT),
-                ("row", COUNT),
-                ("columns", TEXT),
-            ],
-            &["stream", "partition", "offset", "row", "operator"],
-        ),
-        table(
-            "system.ledger",
-            vec![
-                ("part", TEXT),
-                ("name", TEXT),
-                ("count", TEXT),
-                ("value", COUNT),
-                ("balanced", FLAG),
-                ("problem", TEXT),
-            ],
-            &["part", "name", "count"],
-        ),
-        table(
-            "system.quarantine",
-            vec![
-                ("name", TEXT),
-                ("check", TEXT),
-                ("reason", TEXT),
-                ("partition", COUNT),
-                ("offset", COUNT),
-                ("row", COUNT),
-                ("received_at", time()),
-                ("length", COUNT),
-                ("bytes", TEXT),
-                ("epoch", COUNT),
-            ],
-            &["name", "partition", "offset", "row"],
-        ),
-        table(
-            "system.runs",
-            vec![
-                ("id", TEXT),
-                ("job", TEXT),
-                ("day", TEXT),
-                ("state", TEXT),
-                ("reason", TEXT),
-                ("period_start", time()),
-                ("period_end", time()),
-                ("created_at", time()),
-                ("started_at", time()),
-                ("ended_at", time()),
-                ("duration_ms", COUNT),
-                ("tasks", COUNT),
-                ("tasks_ended", COUNT),
-            ],
-            &["id"],
-        ),
-        table(
-            "system.sinks",
-            vec![
-                ("name", TEXT),
-                ("pipeline", TEXT),
-                ("kind", TEXT),
-                ("guarantee", TEXT),
-                ("state", TEXT),
-                ("reason", TEXT),
-                ("epoch", COUNT),
-                ("rows_written", COUNT),
-                ("rows_superseded", COUNT),
-                ("rows_waiting", COUNT),
-            ],
-            &["name"],
-        ),
-        table(
-            "system.sources",
-            vec![
-                ("name", TEXT),
-                ("connector", TEXT),
-                ("state", TEXT),
-                ("reason", TEXT),
-                ("frames", COUNT),
-                ("bytes", COUNT),
-                ("rows_valid", COUNT),
-                ("rows_quarantined", COUNT),
-                ("reconnects", COUNT),
-                ("gap_seconds", NUMBER),
-                ("connected_since", time()),
-                ("last_frame_at", time()),
-                ("watermark", time()),
-                ("lag_records", COUNT),
-                ("lag_seconds", NUMBER),
-                ("epoch", COUNT),
-            ],
-            &["name"],
-        ),
-        table(
-            "system.streams",
-            vec![
-                ("name", TEXT),
-                ("source", TEXT),
-                ("state", TEXT),
-                ("reason", TEXT),
-                ("epoch", COUNT),
-                ("watermark", time()),
-                ("rows_in", COUNT),
-                ("rows_out", COUNT),
-                ("rows_late", COUNT),
-                ("rows_quarantined", COUNT),
-                ("state_bytes", COUNT),
-                ("epoch_micros", COUNT),
-                ("lag_records", COUNT),
-                ("checkpoint_epoch", COUNT),
-                ("checkpoint_bytes", COUNT),
-                ("checkpoint_at", time()),
-            ],
-            &["name"],
-        ),
-        table(
-            "system.tables",
-            vec![
-                ("name", TEXT),
-                ("fed_by", TEXT),
-                ("path", TEXT),
-                ("version", COUNT),
-                ("files", COUNT),
-                ("bytes", COUNT),
-                ("rows", COUNT),
-            ],
-            &["name"],
-        ),
-        table(
-            "system.tasks",
-            vec![
-                ("run", TEXT),
-                ("job", TEXT),
-                ("task", TEXT),
-                ("after", TEXT),
-                ("state", TEXT),
-                ("attempt", COUNT),
-                ("note", TEXT),
-                ("started_at", time()),
-                ("ended_at", time()),
-                ("duration_ms", COUNT),
-            ],
-            &["run", "task"],
-        ),
-        table(
-            "system.topics",
-            vec![
-                ("name", TEXT),
-                ("partition", COUNT),
-                ("log_start", COUNT),
-                ("high_watermark", COUNT),
-                ("log_end", COUNT),
-                ("bytes", COUNT),
-            ],
-            &["name", "partition"],
-        ),
-        table("system.views", vec![("name", TEXT), ("kind", TEXT), ("sql", TEXT)], &["name"]),
-        table("system.graph", vec![("from", TEXT), ("to", TEXT), ("kind", TEXT)], &["from", "to"]),
-        table(
-            "system.models",
-            vec![
-                ("name", TEXT),
-                ("target", TEXT),
-                ("horizon_seconds", NUMBER),
-                ("state", TEXT),
-                ("champion", COUNT),
-                ("serving", TEXT),
-                ("versions", COUNT),
-                ("rows_needed", COUNT),
-                ("rows_seen", COUNT),
-                ("trained_at", time()),
-            ],
-            &["name"],
-        ),
-        table(
-            "system.model_versions",
-            vec![
-                ("model", TEXT),
-                ("version", COUNT),
-                ("candidate", TEXT),
-                ("trained_at", time()),
-                ("from", time()),
-                ("through", time()),
-                ("rows", COUNT),
-                ("series", COUNT),
-                ("run", TEXT),
-                ("artifact", TEXT),
-                ("artifact_sha256", TEXT),
-                ("detail", TEXT),
-            ],
-            &["model", "version"],
-        ),
-        table(
-            "system.evaluations",
-            vec![
-                ("model", TEXT),
-                ("run", TEXT),
-                ("at", time()),
-                ("version", COUNT),
-                ("candidate", TEXT),
-                ("was_champion", FLAG),
-                ("rows", COUNT),
-                ("rmse", NUMBER),
-                ("mae", NUMBER),
-                ("mase", NUMBER),
-                ("skill_naive", NUMBER),
-                ("skill_strong_naive", NUMBER),
-                ("p_against_strong_naive", NUMBER),
-                ("p_against_champion", NUMBER),
-                ("detail", TEXT),
-            ],
-            &["model", "run", "version"],
-        ),
-        table(
-            "system.decisions",
-            vec![
-                ("model", TEXT),
-                ("run", TEXT),
-                ("by", TEXT),
-                ("at", time()),
-                ("action", TEXT),
-                ("before", COUNT),
-                ("after", COUNT),
-                ("reasons", TEXT),
-            ],
-            &["model", "run"],
-        ),
-    ]
 }
 
 /// Names and columns of every system table.
@@ -409,35 +128,47 @@ impl World {
 
     fn graph(&self) -> Vec<Value> {
         let edge =
-            |from: &str, to: &str, kind: &str| json!({ "from": from, "to": to, "kind": kind });
+            |upstream_kind: &str, upstream: &str, downstream_kind: &str, downstream: &str| {
+                json!({
+                    "upstream_kind": upstream_kind, "upstream": upstream,
+                    "downstream_kind": downstream_kind, "downstream": downstream,
+                })
+            };
+        let kind =
+            |name: &str| if self.project.source(name).is_some() { "source" } else { "stream" };
         let mut edges = Vec::new();
-        for pipeline in self.pipelines.iter().filter(|pipeline| !pipeline.is_source()) {
-            edges.push(edge(pipeline.source(), pipeline.name(), "stream"));
+        for stream in &self.project.streams {
+            let name = stream.name.as_str();
+            if let Some(pipeline) = self.pipelines.iter().find(|pipeline| pipeline.name() == name) {
+                edges.push(edge("source", pipeline.source(), "stream", name));
+            }
         }
         for table in &self.project.tables {
+            let name = table.name.as_str();
             match &table.input {
                 TableInput::From(from) => {
-                    edges.push(edge(from.as_str(), table.name.as_str(), "table"))
+                    edges.push(edge(kind(from.as_str()), from.as_str(), "table", name));
                 }
-                TableInput::BatchOf { stream, over, .. } => {
+                TableInput::BatchOf { over, .. } => {
                     for (_, history) in over {
-                        edges.push(edge(history.as_str(), table.name.as_str(), "refresh"));
-                    }
-                    if over.is_empty() {
-                        edges.push(edge(stream.as_str(), table.name.as_str(), "refresh"));
+                        edges.push(edge("table", history.as_str(), "table", name));
                     }
                 }
                 TableInput::ReadOnly => {}
             }
         }
         for sink in &self.project.sinks {
-            edges.push(edge(sink.from.as_str(), sink.name.as_str(), "sink"));
+            let from = sink.from.as_str();
+            edges.push(edge(kind(from), from, "sink", sink.name.as_str()));
         }
         for view in &self.project.views {
             if let ViewInput::Merge { batch, live, .. } = &view.input {
-                edges.push(edge(batch.as_str(), view.name.as_str(), "view"));
-                edges.push(edge(live.as_str(), view.name.as_str(), "view"));
+                edges.push(edge("table", batch.as_str(), "view", view.name.as_str()));
+                edges.push(edge("stream", live.as_str(), "view", view.name.as_str()));
             }
+        }
+        for model in &self.project.models {
+            edges.push(edge("view", model.features.as_str(), "model", model.name.as_str()));
         }
         edges
     }
@@ -449,10 +180,11 @@ impl World {
             .iter()
             .map(|job| {
                 let last = job.last_run.as_ref();
+                let fires: Vec<Value> = job.next_fires.iter().copied().map(instant).collect();
                 json!({
-                    "name": job.job, "schedule": job.schedule, "timezone": job.timezone,
-                    "paused": job.paused, "next": job.next_fires.first().copied().map(instant),
-                    "open_runs": job.open_runs, "last_run": last.map(|run| &run.run),
+                    "job": job.job, "schedule": job.schedule, "timezone": job.timezone,
+                    "paused": job.paused, "next_fires": fires, "open_runs": job.open_runs,
+                    "last_run": last.map(|run| &run.run),
                     "last_state": last.map(|run| run.state.word()),
                     "tasks": serde_json::to_string(&job.tasks).unwrap_or_default(),
                 })
@@ -467,8 +199,9 @@ impl World {
             .iter()
             .map(|run| {
                 json!({
-                    "id": run.run, "job": run.job, "day": run.day, "state": run.state.word(),
-                    "reason": run.reason, "period_start": instant(run.period_start),
+                    "run": run.run, "job": run.job, "trigger": run.trigger, "day": run.day,
+                    "state": run.state.word(), "reason": run.reason, "cancelling": run.cancelling,
+                    "period_start": instant(run.period_start),
                     "period_end": instant(run.period_end), "created_at": instant(run.created_at),
                     "started_at": run.started_at.map(instant), "ended_at": run.ended_at.map(instant),
                     "duration_ms": run.duration_ms, "tasks": run.tasks, "tasks_ended": run.tasks_ended,
@@ -486,6 +219,7 @@ impl World {
                 json!({
                     "run": task.run, "job": task.job, "task": task.task, "state": task.state.word(),
                     "after": task.after.join(", "), "attempt": task.attempt, "note": task.note,
+                    "queued_at": task.queued_at.map(instant),
                     "started_at": task.started_at.map(instant),
                     "ended_at": task.ended_at.map(instant), "duration_ms": task.duration_ms,
                 })
@@ -549,27 +283,38 @@ impl World {
         Ok(rows
             .iter()
             .map(|row| {
+                let training = row.training.as_ref();
+                let reason = training.map_or_else(
+                    || "not trained yet".to_owned(),
+                    |training| format!("{} of {} rows to learn from", training.rows, row.rows_min),
+                );
                 json!({
-                    "name": row.model, "target": row.target,
-                    "horizon_seconds": row.horizon_micros as f64 / 1e6,
+                    "model": row.model, "target": row.target,
+                    "horizon": format!("{}s", row.horizon_micros / 1_000_000),
                     "state": if row.champion.is_some() { "champion" } else { "no champion" },
-                    "champion": row.champion, "serving": row.serving, "versions": row.versions,
-                    "rows_needed": row.rows_min,
-                    "rows_seen": row.training.as_ref().map(|training| training.rows),
-                    "trained_at": row.training.as_ref().map(|training| instant(training.at)),
+                    "champion": row.champion, "serves": row.serving, "reason": reason,
+                    "versions": row.versions, "rows_needed": row.rows_min,
+                    "rows_seen": training.map(|training| training.rows),
+                    "trained_at": training.map(|training| instant(training.at)),
                 })
             })
             .collect())
     }
 
     async fn model_versions(&self) -> Result<Vec<Value>> {
-        let rows = self.forecasting.registry.versions(None, 1_000).await?;
+        let registry = &self.forecasting.registry;
+        let rows = registry.versions(None, 1_000).await?;
+        let models = registry.models(&self.forecasting.specs).await?;
+        let is_champion = |model: &str, version: u64| {
+            models.iter().any(|row| row.model == model && row.champion == Some(version))
+        };
         Ok(rows
             .iter()
             .map(|row| {
+                let state = if is_champion(&row.model, row.version) { "champion" } else { "kept" };
                 json!({
                     "model": row.model, "version": row.version, "candidate": row.candidate.name(),
-                    "trained_at": instant(row.at), "from": instant(row.from),
+                    "state": state, "trained_at": instant(row.at), "from": instant(row.from),
                     "through": instant(row.through), "rows": row.rows, "series": row.series,
                     "run": row.run, "artifact": row.artifact, "artifact_sha256": row.artifact_sha256,
                     "detail": serde_json::to_string(row).unwrap_or_default(),
@@ -579,19 +324,27 @@ impl World {
     }
 
     async fn evaluations(&self) -> Result<Vec<Value>> {
-        let rows = self.forecasting.registry.evaluations(None, 1_000).await?;
+        let registry = &self.forecasting.registry;
+        let rows = registry.evaluations(None, 1_000).await?;
+        let decisions = registry.decisions(None, 1_000).await?;
         Ok(rows
             .iter()
             .map(|row| {
                 let scores = serde_json::to_value(&row.scores).unwrap_or_default();
+                let decision =
+                    decisions.iter().find(|it| it.model == row.model && it.run == row.run);
                 json!({
-                    "model": row.model, "run": row.run, "at": instant(row.at),
+                    "model": row.model, "run": row.run, "evaluated_at": instant(row.at),
                     "version": row.version, "candidate": row.candidate.name(),
-                    "was_champion": row.was_champion, "rows": scores["rows"], "rmse": scores["rmse"],
-                    "mae": scores["mae"], "mase": scores["mase"],
-                    "skill_naive": scores["skill_naive"], "skill_strong_naive": scores["skill_strong_naive"],
+                    "was_champion": row.was_champion, "rows": scores["rows"],
+                    "rmse": scores["rmse"], "mae": scores["mae"], "mase": scores["mase"],
+                    "direction": scores["direction"]["accuracy"], "coverage": scores["coverage"][1],
+                    "skill_naive": scores["skill_naive"],
+                    "skill_strong_naive": scores["skill_strong_naive"],
                     "p_against_strong_naive": row.against_strong_naive.p_second_better,
                     "p_against_champion": row.p_better_than_champion,
+                    "decision": decision.map(|it| serde_json::to_value(it.action).unwrap_or_default()),
+                    "reason": decision.map(|it| it.reasons.join(" | ")),
                     "detail": scores.to_string(),
                 })
             })
@@ -616,13 +369,16 @@ impl World {
         let mut rows = Vec::new();
         for pipeline in &self.pipelines {
             for delivery in pipeline.deliveries() {
+                if self.project.table(&delivery.name).is_some() {
+                    continue;
+                }
                 let kind =
                     match self.project.sinks.iter().find(|it| it.name.as_str() == delivery.name) {
                         Some(sink) => match sink.target {
                             Target::Postgres(_) => "postgres",
                             Target::Console { .. } => "console",
                         },
-                        None => "delta",
+                        None => "webhook",
                     };
                 rows.push(json!({
                     "name": delivery.name, "pipeline": delivery.pipeline, "kind": kind,
@@ -679,7 +435,8 @@ impl World {
     }
 
     fn streams(&self) -> Vec<Value> {
-        let streams = self.pipelines.iter().filter(|pipeline| !pipeline.is_source());
+        let is_stream = |name: &str| self.project.stream(name).is_some();
+        let streams = self.pipelines.iter().filter(|pipeline| is_stream(pipeline.name()));
         streams
             .map(|pipeline| {
                 let reading = pipeline.status().read();
@@ -714,8 +471,14 @@ impl World {
                 TableInput::BatchOf { stream, .. } => Some(stream.as_str()),
                 TableInput::ReadOnly => None,
             };
+            let delivery = self
+                .pipelines
+                .iter()
+                .flat_map(|pipeline| pipeline.deliveries())
+                .find(|delivery| delivery.name == table.name.as_str());
+            let state = delivery.map(|delivery| delivery.state.word());
             rows.push(json!({
-                "name": table.name.as_str(), "fed_by": fed_by,
+                "name": table.name.as_str(), "fed_by": fed_by, "state": state,
                 "path": table.path.to_string_lossy(), "version": version, "files": files.len(),
                 "bytes": files.iter().map(|file| file.bytes).sum::<u64>(),
                 "rows": files.iter().filter_map(|file| file.rows).sum::<u64>(),

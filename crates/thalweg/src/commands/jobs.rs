@@ -11,12 +11,12 @@ use crate::client::Client;
 pub(super) async fn run(verb: JobsVerb, is_colored: bool) -> Result<u8, Failure> {
     match verb {
         JobsVerb::List(args) => {
-            let sql = "SELECT name, schedule, timezone, paused, next, last_run, last_state FROM system.jobs ORDER BY name";
+            let sql = "SELECT job, schedule, timezone, paused, next_fires[1] AS next, last_run, last_state FROM system.jobs ORDER BY job";
             rows::print(args, sql, is_colored).await
         }
         JobsVerb::History { job, project } => {
             let sql = format!(
-                "SELECT id, day, state, reason, started_at, ended_at FROM system.runs WHERE job = '{}' ORDER BY created_at DESC",
+                "SELECT run, day, state, reason, started_at, ended_at FROM system.runs WHERE job = '{}' ORDER BY created_at DESC",
                 job.replace('\'', "''")
             );
             rows::print(project, &sql, is_colored).await
@@ -47,11 +47,11 @@ pub(super) async fn models(verb: ModelsVerb, is_colored: bool) -> Result<u8, Fai
     };
     match verb {
         ModelsVerb::List(args) => {
-            let sql = "SELECT name, target, state, serving, versions, rows_seen, rows_needed, trained_at FROM system.models ORDER BY name";
+            let sql = "SELECT model, target, state, serves, versions, rows_seen, rows_needed, trained_at FROM system.models ORDER BY model";
             rows::print(args, sql, is_colored).await
         }
         ModelsVerb::Scores(args) => {
-            let sql = "SELECT model, at, candidate, version, rows, rmse, mase, skill_naive, skill_strong_naive FROM system.evaluations ORDER BY at DESC, model, rmse";
+            let sql = "SELECT model, evaluated_at, candidate, version, rows, rmse, mase, skill_naive, skill_strong_naive, decision FROM system.evaluations ORDER BY evaluated_at DESC, model, rmse";
             rows::print(args, sql, is_colored).await
         }
         ModelsVerb::Train(one) => ask(one, "train", json!({})).await,
@@ -85,7 +85,7 @@ pub(super) async fn backfill(args: BackfillArgs) -> Result<u8, Failure> {
         server: args.server,
         format: crate::cli::Format::Json,
     };
-    let body = json!({ "from": args.from, "to": args.to, "preview": args.preview });
+    let body = json!({ "first": args.from, "last": args.to, "preview": args.preview });
     act(&project, &format!("/jobs/{}/backfills", args.job), &body).await
 }
 
