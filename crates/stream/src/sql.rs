@@ -5,6 +5,7 @@
 //! runs for ever is [`crate::program`]; problems are put into words by [`problems`].
 
 pub mod functions;
+mod locate;
 pub mod problems;
 pub mod rewrite;
 
@@ -126,10 +127,22 @@ impl Planner {
         let text = Text::new(sql);
         let mut statement = self.parse(sql, &text)?;
         let reads = rewrite::rewrite(&mut statement, names, mode, &text)?;
-        let plan = self
-            .plan_statement(statement, names)
-            .map_err(|error| problems::from_datafusion(error, &text, names))?;
-        Ok(Planned { plan, reads })
+        let in_words = |error| problems::from_datafusion(error, &text, names);
+        match self.plan_statement(statement.clone(), names) {
+            Ok(plan) => Ok(Planned { plan, reads }),
+            Err(error) => {
+                let mut problems = in_words(error);
+                for problem in problems.iter_mut().filter(|it| it.range.is_none()) {
+                    let message = problem.message.clone();
+                    problem.range = locate::smallest(&statement, &text, |probe| {
+                        self.plan_statement(probe, names).is_err_and(|error| {
+                            in_words(error).iter().any(|problem| problem.message == message)
+                        })
+                    });
+                }
+                Err(problems)
+            }
+        }
     }
 
     /// Names in FROM anywhere in a query, in order of appearance, functions looked through.

@@ -203,6 +203,12 @@ fn syntax(message: &str, text: &Text<'_>) -> SqlProblem {
         (Some(line), Some(column)) => {
             text.byte(Location { line, column }).map(|at| text.word_at(at))
         }
+        // The end of the text has no place of its own: the word before it has.
+        _ if message.ends_with("EOF") => {
+            let end = text.sql.trim_end().len();
+            let start = text.sql[..end].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+            (start < end).then_some(start..end)
+        }
         _ => None,
     };
     let clause = clause.strip_prefix("Expected: ").map_or_else(
@@ -211,6 +217,8 @@ fn syntax(message: &str, text: &Text<'_>) -> SqlProblem {
             let (expected, found) = rest.split_once(", found: ").unwrap_or((rest, ""));
             if found.is_empty() {
                 format!("expected {expected}")
+            } else if found == "EOF" {
+                format!("expected {expected} after this")
             } else {
                 format!("expected {expected}, found `{found}`")
             }

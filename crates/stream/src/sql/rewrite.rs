@@ -579,7 +579,9 @@ fn interval_micros(expr: &Expr) -> Option<i64> {
     (months == 0 && micros > 0).then_some(micros)
 }
 
-fn datafusion_span(span: datafusion::sql::sqlparser::tokenizer::Span) -> datafusion::common::Span {
+pub(super) fn datafusion_span(
+    span: datafusion::sql::sqlparser::tokenizer::Span,
+) -> datafusion::common::Span {
     datafusion::common::Span::try_from_sqlparser_span(span).unwrap_or(datafusion::common::Span {
         start: datafusion::common::Location { line: 0, column: 0 },
         end: datafusion::common::Location { line: 0, column: 0 },

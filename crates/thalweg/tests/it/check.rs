@@ -46,12 +46,12 @@ sql = '''
 SELECT symbol, ts
 FROM trades
 WHERE symbol + ts > 1
-    --^ T0303
+    --^ T0304
 '''
 
 [view.half]
 sql = "SELECT symbol FROM trades WHERE"
-                                      #^ T0303
+                                #^ T0303
 
 [table.history]
 from       = "trade"

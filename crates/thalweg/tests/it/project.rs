@@ -64,12 +64,6 @@ impl Project {
         fs::write(self.path(name), content).expect("the folder is ours");
     }
 
-    /// Changes the project file: `from`, which it must hold, becomes `to`.
-    pub(crate) fn edit(&self, from: &str, to: &str) {
-        let text = fs::read_to_string(self.path("thalweg.toml")).expect("it was written");
-        self.write("thalweg.toml", replaced(&text, from, to));
-    }
-
     /// A path in the project's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
