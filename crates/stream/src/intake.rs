@@ -41,7 +41,7 @@ pub struct IntakeConfig {
 pub struct Intake {
     config: IntakeConfig,
     decoder: Box<dyn Decoder>,
-    checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    checks: Vec<Check>,
     event_time: usize,
 }
 
@@ -83,6 +83,9 @@ pub struct Refused {
 /// Bytes of a refused frame that are kept (S13).
 const BYTES_KEPT_MAX: usize = 64 * 1024;
 
+/// A check that is typed: its name and its condition.
+pub type Check = (String, Arc<dyn PhysicalExpr>);
+
 /// Types a source's checks against its columns.
 ///
 /// # Errors
@@ -92,7 +95,7 @@ pub fn prepare_checks(
     planner: &Planner,
     schema: &SchemaRef,
     checks: &[(String, String)],
-) -> Result<Vec<(String, Arc<dyn PhysicalExpr>)>, Vec<(String, SqlProblem)>> {
+) -> Result<Vec<Check>, Vec<(String, SqlProblem)>> {
     let df_schema = Arc::clone(schema).to_dfschema().map_err(|error| {
         let text = Text::new("");
         let problems = from_datafusion(error, &text, &Names::default());

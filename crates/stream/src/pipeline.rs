@@ -85,6 +85,9 @@ pub struct Outlet {
     pub is_lossless_table: bool,
 }
 
+/// From a watermark, the instant from which results are kept.
+pub type KeepFrom = Arc<dyn Fn(Timestamp) -> Timestamp + Send + Sync>;
+
 /// Results a pipeline keeps for readers.
 pub struct Kept {
     /// Name in the checkpoint.
@@ -92,7 +95,7 @@ pub struct Kept {
     /// The rows.
     pub results: Arc<Results>,
     /// Column by which old rows are forgotten, and who says up to where.
-    pub forget: Option<(String, Arc<dyn Fn(Timestamp) -> Timestamp + Send + Sync>)>,
+    pub forget: Option<(String, KeepFrom)>,
 }
 
 /// Everything that is made anew each time a pipeline starts.

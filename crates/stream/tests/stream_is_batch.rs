@@ -2,6 +2,8 @@
 //! the final rows of a stream equal the same SQL run by DataFusion over the input without the late
 //! rows. DataFusion's batch answer is the oracle.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test says enough by its line")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -124,12 +126,10 @@ fn case() -> impl Strategy<Value = Case> {
         .prop_map(|(query, partitions, delay_ms, mut records, epochs, crashes, order)| {
             // Mostly in order of time, as feeds are, with some disorder left.
             let all: usize = records.iter().map(Vec::len).sum();
-            let mut at = 0;
-            for row in records.iter_mut().flatten() {
+            for (at, row) in records.iter_mut().flatten().enumerate() {
                 if order > 0 {
-                    row.time = row.time / (4 * order) + at * 40_000 / all as i64;
+                    row.time = row.time / (4 * order) + at as i64 * 40_000 / all as i64;
                 }
-                at += 1;
             }
             Case { query, partitions, delay_ms, records, epochs, crashes }
         })

@@ -24,7 +24,6 @@ use thalweg_core::env::Env;
 use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::store::Store;
 use thalweg_core::{Error, Result};
-use thalweg_lake::delta::Delta;
 use thalweg_log::EmbeddedLog;
 use thalweg_models::Registry;
 use thalweg_project::Project;
@@ -62,8 +61,6 @@ pub(crate) struct DrainRequest {
 pub(crate) struct App {
     /// What it is.
     pub project: Arc<Project>,
-    /// Typed SQL.
-    pub checked: Arc<Checked>,
     /// Clock, files, shutdown.
     pub env: Env,
     /// The log.
@@ -74,8 +71,6 @@ pub(crate) struct App {
     pub pipelines: Vec<Arc<Pipeline>>,
     /// Status of each live feed.
     pub feeds: BTreeMap<String, Arc<FeedStatus>>,
-    /// Every Delta table.
-    pub tables: BTreeMap<String, Arc<Delta>>,
     /// Jobs.
     pub scheduler: Arc<thalweg_jobs::Scheduler>,
     /// Runs queries.
@@ -167,13 +162,11 @@ impl App {
         let _ = world.scheduler.set(Arc::clone(&scheduler));
         Ok(Self {
             project,
-            checked,
             env,
             log,
             store,
             pipelines,
             feeds,
-            tables,
             scheduler,
             engine,
             forecasting,

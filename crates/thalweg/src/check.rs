@@ -10,8 +10,8 @@ use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
 use thalweg_core::schema::{source_schema, timestamp_type};
 use thalweg_jobs::Schedule;
 use thalweg_project::{
-    Connector, Emit, Loaded, Mode as SinkMode, Project, SqlText, Stream, Table, TableInput, Target,
-    View, ViewInput,
+    Emit, Loaded, Mode as SinkMode, Project, SqlText, Stream, Table, TableInput, Target, View,
+    ViewInput,
 };
 use thalweg_stream::intake::prepare_checks;
 use thalweg_stream::program::{self, Shape, StreamQuery, visible};
@@ -453,9 +453,4 @@ pub(crate) fn model_schema<'a>(key: impl Iterator<Item = &'a str>) -> SchemaRef 
         Field::new("model_version", DataType::Utf8, true),
     ];
     Arc::new(Schema::new(keys.chain(rest).collect::<Vec<_>>()))
-}
-
-/// Whether a source is read live, through a journal.
-pub(crate) fn is_live(connector: &Connector) -> bool {
-    !matches!(connector, Connector::File(_))
 }

@@ -38,7 +38,7 @@ pub(crate) fn of_file(file: &ParquetMetaData, schema: &Schema) -> String {
     let described = file.file_metadata().schema_descr();
     let leaves: HashMap<&str, usize> = (0..described.num_columns())
         .filter(|leaf| described.column(*leaf).path().parts().len() == 1)
-        .filter_map(|leaf| Some((schema.field(described.get_column_root_idx(leaf)), leaf)))
+        .map(|leaf| (schema.field(described.get_column_root_idx(leaf)), leaf))
         .map(|(field, leaf)| (field.name().as_str(), leaf))
         .collect();
     let mut statistics =

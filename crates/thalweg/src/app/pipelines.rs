@@ -13,7 +13,9 @@ use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
 use thalweg_project::{Mode, Project, Sink, Source, TableInput, Target};
-use thalweg_stream::pipeline::{Drain, Factory, Kept, Outlet, Parts, Pipeline, Settings, Shared};
+use thalweg_stream::pipeline::{
+    Drain, Factory, KeepFrom, Kept, Outlet, Parts, Pipeline, Settings, Shared,
+};
 use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
 use thalweg_stream::tail::Tail;
@@ -156,9 +158,7 @@ fn results(
         .find(|column| query.schema.column_with_name(column).is_some());
     let week = std::time::Duration::from_secs(7 * 86_400);
     let forget = time.map(|column| {
-        let from: Arc<
-            dyn Fn(thalweg_core::time::Timestamp) -> thalweg_core::time::Timestamp + Send + Sync,
-        > = match boundary {
+        let from: KeepFrom = match boundary {
             Some(boundary) => Arc::new(move |_| boundary()),
             None => Arc::new(move |watermark| watermark.minus(week)),
         };

@@ -60,6 +60,9 @@ pub(super) fn live(source: &Source, env: &Env) -> Result<Box<dyn thalweg_core::s
     Ok(Box::new(WebSocket::new(config, env)?))
 }
 
+/// One input a partition.
+type Inputs = BTreeMap<u32, Box<dyn Input>>;
+
 /// The inputs of a source, one a partition, and the intake that takes their frames.
 pub(super) fn input_and_intake(
     project: &Project,
@@ -67,7 +70,7 @@ pub(super) fn input_and_intake(
     planner: &Planner,
     env: &Env,
     log: &Arc<dyn Log>,
-) -> Result<(BTreeMap<u32, Box<dyn Input>>, Intake)> {
+) -> Result<(Inputs, Intake)> {
     let (input, decoder): (Box<dyn Input>, Box<dyn Decoder>) = match &source.connector {
         Connector::File(file) => {
             let path = project.dir.join(&file.path);

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use thalweg_connect::feed::{FeedStatus, GAP_KIND};
 use thalweg_core::Result;
 use thalweg_core::env::Env;
-use thalweg_core::log::Log;
 use thalweg_core::store::Store;
 use thalweg_core::table::Table as _;
 use thalweg_core::time::Timestamp;

@@ -65,10 +65,12 @@ async fn finish_drain(
 pub(super) async fn demo(args: DemoArgs, is_colored: bool) -> Result<u8, Failure> {
     let env = Env { seed: args.seed, ..machine(None) };
     listen_to_signals(&env);
-    let mut simulator = SimulatorConfig::default();
-    simulator.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    simulator.feed = Feed::Market(MarketConfig { rate: args.rate, ..MarketConfig::default() });
-    let simulator = Simulator::start(&env, simulator).await?;
+    let config = SimulatorConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        feed: Feed::Market(MarketConfig { rate: args.rate, ..MarketConfig::default() }),
+        ..SimulatorConfig::default()
+    };
+    let simulator = Simulator::start(&env, config).await?;
     let url = simulator.finnhub_url();
     let temporary = match &args.data_dir {
         Some(_) => None,

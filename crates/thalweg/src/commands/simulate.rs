@@ -1,6 +1,5 @@
 //! `thalweg simulate`: the exchange simulator alone.
 
-use thalweg_core::Error;
 use thalweg_core::env::Env;
 use thalweg_simulator::{
     Feed, MarketConfig, ReplayConfig, Simulator, SimulatorConfig, Speed, Token,
@@ -12,23 +11,20 @@ use crate::cli::SimulateArgs;
 pub(super) async fn run(args: SimulateArgs) -> Result<u8, Failure> {
     let env = Env { seed: args.seed, ..machine(None) };
     listen_to_signals(&env);
-    let mut config = SimulatorConfig::default();
-    config.listen = args.listen;
-    config.token = Token::new(args.token);
-    config.faults = args.faults.parse()?;
-    config.feed = if args.replay.is_empty() {
+    let feed = if args.replay.is_empty() {
         Feed::Market(MarketConfig { rate: args.rate, ..MarketConfig::default() })
     } else {
         let mut replay = ReplayConfig::new(args.replay);
-        replay.speed = match args.speed.as_str() {
-            "max" => Speed::Max,
-            factor => Speed::Times(factor.parse().map_err(|_| {
-                Error::invalid(format!("`{factor}` is no speed"))
-                    .with_hint("Write a number, such as 60, or `max`.")
-            })?),
-        };
+        replay.speed = args.speed.parse::<Speed>()?;
         replay.max_pause = args.max_pause;
         Feed::Replay(replay)
+    };
+    let config = SimulatorConfig {
+        listen: args.listen,
+        token: Token::new(args.token),
+        faults: args.faults.parse()?,
+        feed,
+        ..SimulatorConfig::default()
     };
     let simulator = Simulator::start(&env, config).await?;
     eprintln!("listening on {}", simulator.address());

@@ -159,7 +159,7 @@ impl Table {
 
     async fn replace(&mut self, run: u8, day: i32, count: u8) {
         let (batch, written) = self.model.new_rows(day, count);
-        let note = (run % 2 == 0).then(|| format!("run {run}"));
+        let note = run.is_multiple_of(2).then(|| format!("run {run}"));
         let replacement = Replacement {
             day_column: if self.by_day { "day" } else { "ts" }.to_owned(),
             ..replacement(&run.to_string(), day, vec![batch], note.as_deref())
