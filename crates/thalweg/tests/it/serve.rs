@@ -136,8 +136,6 @@ fn a_live_view_sends_a_snapshot_and_then_what_changes() {
         }
         let first = text.lines().find(|line| line.starts_with("event:")).expect("an event");
         assert!(first.contains("snapshot"), "{text}");
-        let delta = text.rsplit("delta").next().expect("a delta");
-        assert!(delta.contains("upsert") || delta.contains("data:") || delta.is_empty(), "{delta}");
     });
     served.stop();
 }
