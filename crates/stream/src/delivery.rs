@@ -197,7 +197,7 @@ impl Runner {
                             error = error.chain(),
                             "sink stopped"
                         );
-                        self.drain_into_outbox().await;
+                        self.count_until_the_end().await;
                         return;
                     }
                 }
@@ -209,7 +209,7 @@ impl Runner {
                 if error.kind != ErrorKind::Unavailable {
                     self.say(DeliveryState::Stopped, Some(error.chain()));
                     tracing::error!(sink = self.config.name, error = error.chain(), "sink stopped");
-                    self.drain_into_outbox().await;
+                    self.count_until_the_end().await;
                     return;
                 }
                 if !self.retry_later(&error).await {
@@ -369,17 +369,17 @@ impl Runner {
         });
     }
 
-    /// Keeps taking what the pipeline hands over, so that it goes on without this sink.
-    async fn drain_into_outbox(&mut self) {
+    /// Takes and only counts what the pipeline hands over, so that it goes on without this sink;
+    /// the rows are run again from a checkpoint once the sink is.
+    async fn count_until_the_end(&mut self) {
         let shutdown = self.env.shutdown.clone();
         loop {
             tokio::select! {
                 message = self.queue.recv() => {
                     let Some(message) = message else { return };
-                    if let Message::Rows(epoch, rows) = message {
-                        self.since_commit.push_back((epoch, rows.num_rows() as u64));
-                        let waiting = self.since_commit.iter().map(|(_, rows)| rows).sum();
-                        self.status.send_modify(|status| status.rows_waiting = waiting);
+                    if let Message::Rows(_, rows) = message {
+                        let rows = rows.num_rows() as u64;
+                        self.status.send_modify(|status| status.rows_waiting += rows);
                     }
                 }
                 () = shutdown.cancelled() => return,

@@ -202,7 +202,6 @@ fn with_ours() -> Vec<Arc<datafusion::logical_expr::ScalarUDF>> {
 mod names {
     //! How DataFusion's planner asks for names and functions.
 
-    use datafusion::catalog::TableFunction;
     use datafusion::common::{Result, TableReference, plan_err};
     use datafusion::config::ConfigOptions;
     use datafusion::execution::FunctionRegistry;
@@ -242,10 +241,8 @@ mod names {
         fn get_table_function_source(
             &self,
             name: &str,
-            args: Vec<datafusion::logical_expr::Expr>,
+            _: Vec<datafusion::logical_expr::Expr>,
         ) -> Result<Arc<dyn TableSource>> {
-            let _ = args;
-            let _: Option<&TableFunction> = None;
             plan_err!("no table function '{name}'")
         }
 
