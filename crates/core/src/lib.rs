@@ -8,8 +8,9 @@
 //!
 //! [`frame`] → [`log`] ([`records`], [`topic`]) → [`decode`] ([`schema`]) → [`sink`], [`table`] →
 //! [`query`], [`task`], [`model`]; beside it [`env`], [`error`], [`problem`], [`ledger`], [`store`],
-//! [`time`], [`control`].
+//! [`time`], [`control`], [`budget`].
 
+pub mod budget;
 pub mod control;
 pub mod decode;
 pub mod env;

@@ -5,6 +5,7 @@
 //! can be asked what it has (S9). Retry, the outbox and metrics wrap any sink and are not here.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
@@ -58,6 +59,13 @@ pub trait Sink: Send {
 
     /// Forgets everything staged.
     async fn discard(&mut self);
+
+    /// What all commits of the pipeline have done to the target, as the target itself remembers it
+    /// with its stamp: after a crash nobody else knows how rows were superseded within a commit.
+    /// Asked after `open`; none for a target that does not remember.
+    fn total(&self) -> Option<Committed> {
+        None
+    }
 }
 
 /// What a commit did; the two add up to the rows handed over (S12).
@@ -67,6 +75,20 @@ pub struct Committed {
     pub rows_written: u64,
     /// Rows replaced within the commit by a later row of the same key.
     pub rows_superseded: u64,
+}
+
+impl Committed {
+    /// Rows handed over.
+    pub fn rows(self) -> u64 {
+        self.rows_written + self.rows_superseded
+    }
+}
+
+impl AddAssign for Committed {
+    fn add_assign(&mut self, more: Self) {
+        self.rows_written += more.rows_written;
+        self.rows_superseded += more.rows_superseded;
+    }
 }
 
 /// How often a row can have an effect outside.

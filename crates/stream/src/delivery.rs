@@ -1,25 +1,28 @@
 //! Delivery: one sink of one pipeline, fed epoch by epoch, never holding the others up.
 //!
 //! Rows wait here until the target holds them. While it cannot commit they go to an outbox on disk
-//! (S9), so the pipeline goes on; a full outbox makes it wait. Nothing here must survive a crash:
-//! a restart goes back to a checkpoint that no sink is behind, and the target's own stamp says what
-//! it has.
+//! (S9), so the pipeline goes on; a full outbox makes it wait. What has gathered is handed to the
+//! target in commits of bounded size, whatever its amount. Nothing here must survive a crash: a
+//! restart goes back to a checkpoint that no sink is behind, and the target's own stamp says what it
+//! has, and how many rows.
+//!
+//! Invariant: rows of an epoch are handed to the sink no sooner than a commit that includes it can
+//! be the next; so a commit never holds rows behind its stamp.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use rand::Rng;
+use thalweg_core::budget::Budget;
 use thalweg_core::env::Env;
-use thalweg_core::ledger::SinkLedger;
 use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
 use thalweg_core::{Error, ErrorKind, Result};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::checkpoint::SinkPosition;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, OutboxLimits};
 
 /// Messages under way to a delivery; each holds the rows of one epoch.
 const QUEUE_MESSAGES_MAX: usize = 64;
@@ -40,10 +43,13 @@ pub struct DeliveryConfig {
     pub recorded: Epoch,
     /// Folder of the outbox.
     pub outbox: PathBuf,
-    /// Bytes of rows kept in memory before the outbox is used.
-    pub memory_bytes_max: usize,
-    /// Bytes of the outbox.
-    pub outbox_bytes_max: u64,
+    /// How much of it may be taken. As many bytes as the outbox keeps in memory may also be on
+    /// their way to it, and in one commit.
+    pub limits: OutboxLimits,
+    /// What counts the memory it holds.
+    pub memory: Budget,
+    /// What counts the disk it holds.
+    pub disk: Budget,
 }
 
 /// How a delivery is doing, for `system.sinks`.
@@ -94,13 +100,20 @@ impl DeliveryState {
 }
 
 enum Message {
-    Rows(Epoch, RecordBatch),
+    // Its bytes leave the queue when it is dropped.
+    Rows { epoch: Epoch, rows: RecordBatch, _bytes: OwnedSemaphorePermit },
     Commit(Epoch),
 }
+
+/// Bytes that one permit of the queue stands for.
+const PERMIT_BYTES: usize = 1 << 10;
 
 /// The pipeline's end of a delivery.
 pub struct Delivery {
     messages: mpsc::Sender<Message>,
+    // Bytes that may be in the queue.
+    room: Arc<Semaphore>,
+    permits: u32,
     status: watch::Receiver<DeliveryStatus>,
 }
 
@@ -119,30 +132,52 @@ impl Delivery {
             rows_waiting: 0,
         };
         let (sender, receiver) = watch::channel(status);
-        let outbox =
-            Outbox::new(Arc::clone(&env.disk), config.outbox.clone(), config.memory_bytes_max);
+        let permits =
+            u32::try_from(config.limits.memory_bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
+        let permits = permits.max(1);
+        let ledger = config.known.ledger;
         let runner = Runner {
             env: env.clone(),
             sink,
             queue,
             status: sender,
-            outbox,
-            written: 0,
+            outbox: Outbox::new(Arc::clone(&env.disk), &config),
+            total: Committed {
+                rows_written: ledger.rows_written,
+                rows_superseded: ledger.rows_superseded,
+            },
+            target_counts: false,
+            rows_asked: 0,
+            rows_since: 0,
+            newest: 0,
+            staged_through: 0,
+            staged_bytes: 0,
             wanted: None,
             tries: 0,
-            since_commit: VecDeque::new(),
             config,
         };
         env.spawn(runner.run());
-        Self { messages, status: receiver }
+        Self {
+            messages,
+            room: Arc::new(Semaphore::new(permits as usize)),
+            permits,
+            status: receiver,
+        }
     }
 
     /// Hands rows of an epoch over; waits while the outbox is full.
     pub async fn write(&self, epoch: Epoch, rows: RecordBatch) -> Result<()> {
-        self.send(Message::Rows(epoch, rows)).await
+        let permits = rows.get_array_memory_size().div_ceil(PERMIT_BYTES);
+        // What is larger than the whole queue goes alone.
+        let permits = u32::try_from(permits).map_or(self.permits, |it| it.clamp(1, self.permits));
+        let bytes = Arc::clone(&self.room).acquire_many_owned(permits).await;
+        let bytes =
+            bytes.map_err(|closed| Error::internal("a queue was closed").with_source(closed))?;
+        self.send(Message::Rows { epoch, rows, _bytes: bytes }).await
     }
 
-    /// Asks for a commit of everything up to `epoch`, whose record is durable.
+    /// Asks for a commit of everything up to `epoch`, whose record is durable. No rows of a later
+    /// epoch were handed over yet.
     pub async fn commit(&self, epoch: Epoch) -> Result<()> {
         self.send(Message::Commit(epoch)).await
     }
@@ -165,12 +200,20 @@ struct Runner {
     queue: mpsc::Receiver<Message>,
     status: watch::Sender<DeliveryStatus>,
     outbox: Outbox,
-    // Entries of the outbox written to the sink since the last commit or open.
-    written: usize,
+    // What all commits have done to the target.
+    total: Committed,
+    // Whether the target remembers that.
+    target_counts: bool,
+    // Rows that came since the target was last counted: up to the commit that is wanted, and since.
+    rows_asked: u64,
+    rows_since: u64,
+    // The last epoch that rows came of.
+    newest: Epoch,
+    // What the sink was given since the last commit or open: the last epoch, and bytes.
+    staged_through: Epoch,
+    staged_bytes: usize,
     wanted: Option<Epoch>,
     tries: u32,
-    // (epoch, rows) handed over since the last commit.
-    since_commit: VecDeque<(Epoch, u64)>,
     config: DeliveryConfig,
 }
 
@@ -178,19 +221,20 @@ impl Runner {
     async fn run(mut self) {
         let mut open = false;
         loop {
-            if !open {
-                match self.open().await {
-                    Ok(()) => {
-                        open = true;
-                        self.say(DeliveryState::Running, None);
-                    }
-                    Err(error) if error.kind == ErrorKind::Unavailable => {
-                        if !self.retry_later(&error).await {
-                            return;
-                        }
-                        continue;
-                    }
-                    Err(error) => {
+            let step = if open { self.work().await } else { self.open().await };
+            match step {
+                Ok(()) if !open => {
+                    open = true;
+                    self.say(DeliveryState::Running, None);
+                    continue;
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    self.sink.discard().await;
+                    self.outbox.rewind();
+                    (self.staged_through, self.staged_bytes) = (0, 0);
+                    open = false;
+                    if error.kind != ErrorKind::Unavailable {
                         self.say(DeliveryState::Stopped, Some(error.chain()));
                         tracing::error!(
                             sink = self.config.name,
@@ -200,28 +244,18 @@ impl Runner {
                         self.count_until_the_end().await;
                         return;
                     }
+                    if !self.retry_later(&error).await {
+                        return;
+                    }
+                    continue;
                 }
-            }
-            if let Err(error) = self.work().await {
-                self.sink.discard().await;
-                self.written = 0;
-                open = false;
-                if error.kind != ErrorKind::Unavailable {
-                    self.say(DeliveryState::Stopped, Some(error.chain()));
-                    tracing::error!(sink = self.config.name, error = error.chain(), "sink stopped");
-                    self.count_until_the_end().await;
-                    return;
-                }
-                if !self.retry_later(&error).await {
-                    return;
-                }
-                continue;
             }
             match self.queue.recv().await {
                 Some(message) => {
                     self.take(message);
                     // More may be ready: take it before the target is bothered.
                     while self.wanted.is_none()
+                        && !self.outbox.is_full()
                         && let Ok(message) = self.queue.try_recv()
                     {
                         self.take(message);
@@ -235,14 +269,16 @@ impl Runner {
 
     async fn open(&mut self) -> Result<()> {
         let stamp = self.sink.open().await?;
-        let known = self.config.known.committed;
+        let held = self.status.borrow().held;
+        let remembered = self.sink.total().filter(|_| stamp.is_some());
+        self.target_counts = remembered.is_some();
         let committed = match &stamp {
-            None if known > 0 && self.sink.guarantee() == Guarantee::ExactlyOnce => {
+            None if held > 0 && self.sink.guarantee() == Guarantee::ExactlyOnce => {
                 return Err(self.foreign(format!(
-                    "the target no longer holds what was written to it up to epoch {known}"
+                    "the target no longer holds what was written to it up to epoch {held}"
                 )));
             }
-            None => known,
+            None => held,
             Some(stamp) if stamp.incarnation != self.config.incarnation => {
                 return Err(self.foreign(format!(
                     "the target was written by another data folder, {} (this one is {})",
@@ -250,7 +286,7 @@ impl Runner {
                 )));
             }
             Some(stamp) => {
-                let recorded = self.config.recorded.max(self.newest_handed());
+                let recorded = self.config.recorded.max(self.newest);
                 if stamp.epoch > recorded {
                     return Err(self.foreign(format!(
                         "the target is at epoch {}, this data folder only at {recorded}",
@@ -261,9 +297,23 @@ impl Runner {
             }
         };
         // Rows that it holds are not written again; they are counted when they are handed over.
-        self.outbox.drop_through(committed);
-        self.written = 0;
-        self.status.send_modify(|status| status.held = status.held.max(committed));
+        let dropped = self.outbox.drop_through(committed)?;
+        match remembered {
+            Some(remembered) if remembered.rows() < self.total.rows() => {
+                return Err(self.foreign(format!(
+                    "the target has gone back: it knows of {} rows, {} were written to it",
+                    remembered.rows(),
+                    self.total.rows()
+                )));
+            }
+            Some(remembered) => self.total = remembered,
+            None => self.total.rows_written += dropped,
+        }
+        let waiting = self.outbox.rows();
+        self.status.send_modify(|status| {
+            status.held = status.held.max(committed);
+            status.rows_waiting = waiting;
+        });
         Ok(())
     }
 
@@ -277,14 +327,10 @@ impl Runner {
         )
     }
 
-    fn newest_handed(&self) -> Epoch {
-        self.since_commit.back().map_or(0, |(epoch, _)| *epoch)
-    }
-
     /// Takes a message into the outbox.
     fn take(&mut self, message: Message) {
         match message {
-            Message::Rows(epoch, rows) => {
+            Message::Rows { epoch, rows, .. } => {
                 let (counted, held) = {
                     let status = self.status.borrow();
                     (status.position.committed, status.held)
@@ -292,92 +338,99 @@ impl Runner {
                 if epoch <= counted {
                     return;
                 }
-                self.since_commit.push_back((epoch, rows.num_rows() as u64));
+                let count = rows.num_rows() as u64;
+                self.rows_since += count;
+                self.newest = epoch;
                 // An epoch the target holds already is run again after a crash: its rows are there.
-                if epoch > held
-                    && let Err(error) = self.outbox.push(epoch, rows)
-                {
+                if epoch <= held {
+                    if !self.target_counts {
+                        self.total.rows_written += count;
+                    }
+                    return;
+                }
+                if let Err(error) = self.outbox.push(epoch, rows) {
                     tracing::warn!(sink = self.config.name, error = error.chain(), "outbox");
                 }
-                self.status.send_modify(|status| {
-                    status.rows_waiting = self.since_commit.iter().map(|(_, rows)| rows).sum();
-                });
+                let waiting = self.outbox.rows();
+                self.status.send_modify(|status| status.rows_waiting = waiting);
             }
-            Message::Commit(epoch) => self.wanted = self.wanted.max(Some(epoch)),
+            // One that the target is beyond is asked for again when the epochs in between are run.
+            Message::Commit(epoch) if epoch < self.status.borrow().held => {}
+            Message::Commit(epoch) => {
+                self.wanted = Some(epoch);
+                self.rows_asked += std::mem::take(&mut self.rows_since);
+            }
         }
     }
 
-    /// Writes what waits, and commits if that was asked for.
+    /// Writes what waits, and commits as far as that was asked for; parts of it when it is much.
     async fn work(&mut self) -> Result<()> {
-        while let Some((epoch, rows)) = self.outbox.get(self.written)? {
-            self.sink.write(epoch, &rows).await?;
-            self.written += 1;
-        }
-        let Some(epoch) = self.wanted else {
+        loop {
+            let through = self.wanted.unwrap_or(Epoch::MAX);
+            while let Some(waiting) = self.outbox.next(through)? {
+                let is_much = self.staged_bytes >= self.config.limits.memory_bytes;
+                if is_much && self.wanted.is_some() && waiting.epoch > self.staged_through {
+                    let epoch = self.staged_through;
+                    self.commit(epoch).await?;
+                }
+                self.sink.write(waiting.epoch, &waiting.rows).await?;
+                self.staged_through = waiting.epoch;
+                self.staged_bytes += waiting.bytes;
+            }
+            let Some(epoch) = self.wanted else { return Ok(()) };
+            if epoch > self.status.borrow().held {
+                self.commit(epoch).await?;
+            }
+            self.passed(epoch);
+            // Not when the target opens: one that opens and then refuses must be left alone longer
+            // too.
             self.tries = 0;
-            return Ok(());
-        };
-        let (counted, held) = {
-            let status = self.status.borrow();
-            (status.position.committed, status.held)
-        };
-        let mut committed = Committed {
-            // How many of them were superseded within that commit is not known any more.
-            rows_written: self.rows_through(epoch.min(held)),
-            rows_superseded: 0,
-        };
-        if epoch > held {
-            let stamp = Stamp {
-                incarnation: self.config.incarnation.clone(),
-                pipeline: self.config.pipeline.clone(),
-                epoch,
-            };
-            let new = self.sink.commit(&stamp).await?;
-            committed.rows_written += new.rows_written;
-            committed.rows_superseded += new.rows_superseded;
+            self.say(DeliveryState::Running, None);
         }
-        if epoch > counted {
-            self.passed(epoch, committed);
-        }
-        self.wanted = None;
-        // Not when the target opens: one that opens and then refuses must be left alone longer too.
-        self.tries = 0;
-        self.say(DeliveryState::Running, None);
+    }
+
+    /// Commits what the sink was given, which is everything up to `epoch`.
+    async fn commit(&mut self, epoch: Epoch) -> Result<()> {
+        let stamp = Stamp {
+            incarnation: self.config.incarnation.clone(),
+            pipeline: self.config.pipeline.clone(),
+            epoch,
+        };
+        self.total += self.sink.commit(&stamp).await?;
+        self.outbox.drop_through(epoch)?;
+        (self.staged_through, self.staged_bytes) = (0, 0);
+        let waiting = self.outbox.rows();
+        self.status.send_modify(|status| {
+            status.held = epoch;
+            status.rows_waiting = waiting;
+        });
         Ok(())
     }
 
-    /// Rows handed over and not counted yet, of epochs up to `epoch`.
-    fn rows_through(&self, epoch: Epoch) -> u64 {
-        let waiting = self.since_commit.iter();
-        waiting.take_while(|(handed, _)| *handed <= epoch).map(|(_, rows)| rows).sum()
-    }
-
-    /// The target holds everything up to `epoch`.
-    fn passed(&mut self, epoch: Epoch, committed: Committed) {
-        let mut handed = 0;
-        while self.since_commit.front().is_some_and(|(handed, _)| *handed <= epoch) {
-            handed += self.since_commit.pop_front().map_or(0, |(_, rows)| rows);
-        }
-        self.outbox.drop_through(epoch);
-        self.written = 0;
-        let waiting = self.since_commit.iter().map(|(_, rows)| rows).sum();
+    /// The target holds everything that was handed over up to the commit of `epoch`.
+    fn passed(&mut self, epoch: Epoch) {
+        self.wanted = None;
+        let handed = std::mem::take(&mut self.rows_asked);
+        let total = self.total;
         self.status.send_modify(|status| {
-            status.position.committed = epoch;
-            status.held = status.held.max(epoch);
-            add(&mut status.position.ledger, handed, committed);
-            status.rows_waiting = waiting;
+            let ledger = &mut status.position.ledger;
+            status.position.committed = status.position.committed.max(epoch);
+            ledger.rows_handed += handed;
+            ledger.rows_written = total.rows_written;
+            ledger.rows_superseded = total.rows_superseded;
         });
     }
 
     /// Takes and only counts what the pipeline hands over, so that it goes on without this sink;
     /// the rows are run again from a checkpoint once the sink is.
     async fn count_until_the_end(&mut self) {
+        self.outbox.clear();
         let shutdown = self.env.shutdown.clone();
         loop {
             tokio::select! {
                 message = self.queue.recv() => {
                     let Some(message) = message else { return };
-                    if let Message::Rows(_, rows) = message {
+                    if let Message::Rows { rows, .. } = message {
                         let rows = rows.num_rows() as u64;
                         self.status.send_modify(|status| status.rows_waiting += rows);
                     }
@@ -389,25 +442,31 @@ impl Runner {
 
     /// Waits with full jitter; `false` when the process ends first.
     async fn retry_later(&mut self, error: &Error) -> bool {
-        self.say(DeliveryState::Retrying, Some(error.chain()));
-        tracing::warn!(sink = self.config.name, error = error.chain(), "sink will be tried again");
+        let reason = error.chain();
+        tracing::warn!(sink = self.config.name, error = reason, "sink will be tried again");
         let longest = Duration::from_millis(100).saturating_mul(1 << self.tries.min(9));
         self.tries += 1;
         let wait = {
             let mut rng = self.env.rng(&format!("delivery {} {}", self.config.name, self.tries));
             longest.min(BACKOFF_MAX).mul_f64(rng.random_range(0.0..1.0))
         };
+        // There may be room again.
+        if let Err(error) = self.outbox.make_room() {
+            tracing::warn!(sink = self.config.name, error = error.chain(), "outbox");
+        }
         let deadline = self.env.clock.now().plus(wait);
         let env = self.env.clone();
         loop {
+            let is_full = self.outbox.is_full();
+            let full = if is_full { "; its outbox is full, so the pipeline waits" } else { "" };
+            self.say(DeliveryState::Retrying, Some(format!("{reason}{full}")));
             let left = deadline.since(env.clock.now());
             if left.is_zero() {
                 return true;
             }
             tokio::select! {
                 slept = env.sleep(left) => return slept,
-                // A full outbox takes nothing more, and the pipeline waits.
-                message = self.queue.recv(), if self.outbox.disk_bytes() < self.config.outbox_bytes_max => {
+                message = self.queue.recv(), if !is_full => {
                     let Some(message) = message else { return env.sleep(left).await };
                     self.take(message);
                 }
@@ -425,13 +484,10 @@ impl Runner {
     }
 }
 
-fn add(ledger: &mut SinkLedger, handed: u64, committed: Committed) {
-    ledger.rows_handed += handed;
-    ledger.rows_written += committed.rows_written;
-    ledger.rows_superseded += committed.rows_superseded;
-}
-
 /// A lock that goes on after a panic of somebody else.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

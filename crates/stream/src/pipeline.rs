@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use thalweg_core::budget::Budget;
 use thalweg_core::env::Env;
 use thalweg_core::log::Log;
 use thalweg_core::sink::Sink;
@@ -48,6 +49,10 @@ pub struct Shared {
     pub data: PathBuf,
     /// Id made with the data folder.
     pub incarnation: String,
+    /// The memory that may be held (`runtime.memory`).
+    pub memory: Budget,
+    /// What the data folder may take of the disk (`runtime.disk`).
+    pub disk: Budget,
 }
 
 /// How a pipeline runs.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_connect::feed::FeedStatus;
+use thalweg_core::budget::Budget;
 use thalweg_core::env::Env;
 use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::store::Store;
@@ -115,6 +116,8 @@ impl App {
             store: Arc::clone(&store),
             data: folder.path.clone(),
             incarnation: folder.incarnation.clone(),
+            memory: Budget::new("memory", project.runtime.memory_bytes),
+            disk: Budget::unlimited("disk"),
         };
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });

@@ -128,6 +128,8 @@ struct Opened {
     target: Target,
     stamp_row: StampRow,
     held: Option<Stamp>,
+    /// What all commits up to `held` have done.
+    total: Committed,
 }
 
 impl Opened {
@@ -159,16 +161,17 @@ impl PostgresSink {
     }
 
     /// Takes over a target that holds a foreign stamp: its rows stay, and from now on it counts as
-    /// holding everything up to `stamp`. The caller opens the sink afterwards.
+    /// holding everything up to `stamp`, by commits that have done `total`. The caller opens the
+    /// sink afterwards.
     ///
     /// # Errors
     ///
     /// As [`Sink::open`].
-    pub async fn adopt(&mut self, stamp: &Stamp) -> Result<()> {
+    pub async fn adopt(&mut self, stamp: &Stamp, total: Committed) -> Result<()> {
         self.opened = None;
         let mut opened = self.begin().await?;
         self.ensure_table(&mut opened.session, &opened.target, None).await?;
-        opened.stamp_row.set(&mut opened.session, stamp).await?;
+        opened.stamp_row.set(&mut opened.session, stamp, total).await?;
         opened.session.commit().await
     }
 
@@ -207,7 +210,8 @@ impl PostgresSink {
         session.lock(format!("thalweg sinks of {}", target.schema)).await?;
         stamp_row.ensure_table(&mut session).await?;
         let held = stamp_row.read(&mut session).await?;
-        Ok(Opened { session, target, stamp_row, held })
+        let total = held.as_ref().map_or_else(Committed::default, |(_, total)| *total);
+        Ok(Opened { session, target, stamp_row, held: held.map(|(stamp, _)| stamp), total })
     }
 
     /// Makes the table or checks it. One that is gone although `held` says it holds something is
@@ -235,7 +239,7 @@ impl PostgresSink {
 
     /// Writes what is staged and the stamp in one transaction.
     async fn write_all(&self, opened: &mut Opened, stamp: &Stamp) -> Result<Committed> {
-        let Opened { session, target, stamp_row, held } = opened;
+        let Opened { session, target, stamp_row, held, .. } = opened;
         session.begin().await?;
         stamp_row.lock(session).await?;
         stamp_row.advance(session, held.as_ref(), stamp).await?;
@@ -266,6 +270,7 @@ impl PostgresSink {
             committed.rows_written +=
                 send(session, &insert, columns, &batches, last.puts.into_iter()).await?;
         }
+        stamp_row.count(session, committed).await?;
         session.commit().await?;
         Ok(committed)
     }
@@ -354,6 +359,7 @@ impl Sink for PostgresSink {
         }
         let committed = self.write_all(&mut opened, stamp).await?;
         opened.held = Some(stamp.clone());
+        opened.total += committed;
         self.opened = Some(opened);
         self.discard().await;
         Ok(committed)
@@ -362,5 +368,9 @@ impl Sink for PostgresSink {
     async fn discard(&mut self) {
         self.staged.clear();
         self.staged_through = None;
+    }
+
+    fn total(&self) -> Option<Committed> {
+        self.opened.as_ref().map(|opened| opened.total)
     }
 }

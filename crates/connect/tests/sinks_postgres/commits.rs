@@ -323,6 +323,21 @@ async fn of_two_commits_at_once_one_is_fenced() {
 }
 
 #[tokio::test]
+async fn the_target_remembers_what_all_commits_did() {
+    let database = Database::shared().await;
+    let mut sink = trade_sink(&database.url, upsert(&["symbol"]));
+    let first = [(1, trades(&[("A", 1), ("B", 1)])), (2, trades(&[("A", 2), ("A", 3)]))];
+    hand_over(&mut sink, &first).await.expect("it is written");
+    hand_over(&mut sink, &[(3, trades(&[("B", 2)]))]).await.expect("it is written");
+    let done = Committed { rows_written: 3, rows_superseded: 2 };
+    assert_eq!(sink.total(), Some(done));
+
+    let mut other = trade_sink(&database.url, upsert(&["symbol"]));
+    assert_eq!(other.open().await.expect("it opens"), Some(stamp(3)));
+    assert_eq!(other.total(), Some(done), "S12: another process is told so");
+}
+
+#[tokio::test]
 async fn a_foreign_stamp_is_shown_and_not_overwritten() {
     let mut database = Database::shared().await;
     let mut sink = trade_sink(&database.url, Mode::Append);
@@ -335,7 +350,7 @@ async fn a_foreign_stamp_is_shown_and_not_overwritten() {
     assert_eq!(error.kind, ErrorKind::Fenced, "{}", error.chain());
     database.check(TRADES, &["A|1"]).await;
 
-    sink.adopt(&stamp(2)).await.expect("a person decided so");
+    sink.adopt(&stamp(2), Committed::default()).await.expect("a person decided so");
     assert_eq!(sink.open().await.expect("it opens"), Some(stamp(2)));
     sink.reset().await.expect("a person decided so");
     assert_eq!(sink.open().await.expect("it opens"), None);

@@ -7,7 +7,7 @@ use deltalake_core::kernel::{
     new_metadata,
 };
 use serde_json::{Value as Json, json};
-use thalweg_core::sink::{Epoch, Stamp};
+use thalweg_core::sink::Stamp;
 use thalweg_core::table::TableCommit;
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
@@ -97,6 +97,11 @@ pub(crate) fn feed_id(incarnation: &str, pipeline: &str) -> String {
     format!("thalweg/{incarnation}/{pipeline}")
 }
 
+/// The transaction id under which the rows of a pipeline's commits are counted.
+pub(crate) fn rows_id(incarnation: &str, pipeline: &str) -> String {
+    format!("thalweg-rows/{incarnation}/{pipeline}")
+}
+
 /// The transaction id of a run that replaces days.
 pub(crate) fn run_id(run: &str) -> String {
     format!("thalweg-run/{run}")
@@ -109,14 +114,22 @@ pub(crate) fn stamp_action(stamp: &Stamp) -> Result<Action> {
     Ok(Action::Txn(Transaction::new(feed_id(&stamp.incarnation, &stamp.pipeline), version)))
 }
 
+/// The action that says how many rows all commits of the stamp's pipeline have appended. Its version
+/// is that number: unlike a commit's own information it outlives the cleaning of the log.
+pub(crate) fn rows_action(stamp: &Stamp, rows: u64) -> Result<Action> {
+    let version = i64::try_from(rows)
+        .map_err(|_| Error::internal(format!("{rows} rows are more than 2^63")))?;
+    Ok(Action::Txn(Transaction::new(rows_id(&stamp.incarnation, &stamp.pipeline), version)))
+}
+
 /// The action that says a run has been made.
 pub(crate) fn run_action(run: &str) -> Action {
     Action::Txn(Transaction::new(run_id(run), 1))
 }
 
-/// The epoch a transaction's version stands for.
-pub(crate) fn epoch(version: i64) -> Epoch {
-    Epoch::try_from(version).unwrap_or(0)
+/// The epoch, or the number of rows, that a transaction's version stands for.
+pub(crate) fn unsigned(version: i64) -> u64 {
+    u64::try_from(version).unwrap_or(0)
 }
 
 /// The pipelines that feed a table, each with the incarnation whose stamp counts.

@@ -31,13 +31,16 @@ pub(crate) struct DeltaSink {
     shared: Arc<Shared>,
     /// The stamps the table held when this sink last looked or committed.
     seen: BTreeMap<String, Stamp>,
+    /// Rows that commits of the pipeline have appended, once it is open.
+    rows: Option<u64>,
     writer: Option<Writer>,
     moved_at: Timestamp,
 }
 
 impl DeltaSink {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, seen: BTreeMap::new(), writer: None, moved_at: Timestamp::MIN }
+        let seen = BTreeMap::new();
+        Self { shared, seen, rows: None, writer: None, moved_at: Timestamp::MIN }
     }
 }
 
@@ -52,9 +55,9 @@ struct Append {
 }
 
 impl Append {
-    /// Commits, and says which version that is; none when the table had the epoch already. What is
-    /// not committed is removed, but not after an error in doubt (D3).
-    async fn run(mut self) -> Result<Option<Version>> {
+    /// Commits, and says which version that is, and how many rows the pipeline has appended in all;
+    /// none when the table had the epoch already. What is not committed is removed, but not after an error in doubt (D3).
+    async fn run(mut self) -> Result<Option<(Version, Option<u64>)>> {
         let shared = self.shared.clone();
         for _ in 0..ATTEMPTS_MAX {
             shared.catch_up(&mut self.head).await?;
@@ -68,10 +71,17 @@ impl Append {
                 Verdict::Repeated => return Ok(None),
                 Verdict::Fenced => return Err(self.fenced(held.as_ref())),
             }
-            let commit = self.actions(held.as_ref())?;
+            let mut commit = self.actions(held.as_ref())?;
+            // A table that was begun without a count has none.
+            let own = held.as_ref().filter(|held| held.incarnation == self.stamp.incarnation);
+            let rows = shared.rows(&mut self.head, own).await?;
+            let rows = rows.map(|before| before + actions::rows_added(&commit).unwrap_or(0));
+            if let Some(rows) = rows {
+                commit.push(actions::rows_action(&self.stamp, rows)?);
+            }
             if shared.log.append(&mut self.head, &commit).await? {
                 shared.tidy_when_due(&self.head);
-                return Ok(Some(self.head.version));
+                return Ok(Some((self.head.version, rows)));
             }
         }
         remove(&shared.objects(), &self.adds).await;
@@ -113,15 +123,25 @@ impl Sink for DeltaSink {
         shared.catch_up(&mut head).await?;
         self.seen = shared.stamps(&mut head).await?;
         self.moved_at = shared.env.clock.now();
-        match &shared.options.fed_by {
-            Some(pipeline) => Ok(self.seen.get(pipeline).cloned()),
+        let held = match &shared.options.fed_by {
+            Some(pipeline) => self.seen.get(pipeline).cloned(),
             None if self.seen.len() > 1 => {
                 let pipelines: Vec<&str> = self.seen.keys().map(String::as_str).collect();
-                Err(Error::invalid(format!("table `{}` is fed by several pipelines", shared.name))
-                    .with_detail(format!("They are {}.", pipelines.join(", "))))
+                return Err(Error::invalid(format!(
+                    "table `{}` is fed by several pipelines",
+                    shared.name
+                ))
+                .with_detail(format!("They are {}.", pipelines.join(", "))));
             }
-            None => Ok(self.seen.values().next().cloned()),
-        }
+            None => self.seen.values().next().cloned(),
+        };
+        self.rows = shared.rows(&mut head, held.as_ref()).await?;
+        Ok(held)
+    }
+
+    fn total(&self) -> Option<Committed> {
+        let rows_written = self.rows?;
+        Some(Committed { rows_written, rows_superseded: 0 })
     }
 
     async fn write(&mut self, _: Epoch, rows: &RecordBatch) -> Result<()> {
@@ -155,7 +175,8 @@ impl Sink for DeltaSink {
         let appended = self.shared.env.spawn(append.run()).await;
         let appended = appended
             .map_err(|error| Error::internal("the commit was cut off").with_source(error))?;
-        let Some(version) = appended? else { return Ok(Committed::default()) };
+        let Some((version, rows)) = appended? else { return Ok(Committed::default()) };
+        self.rows = rows;
         self.seen.insert(stamp.pipeline.clone(), stamp.clone());
         self.moved_at = self.shared.env.clock.now();
         let committed = self.shared.log.read(version).await?;

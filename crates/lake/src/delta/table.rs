@@ -210,10 +210,17 @@ impl Shared {
         let mut stamps = BTreeMap::new();
         for (pipeline, incarnation) in actions::feeds(&head.metadata) {
             let id = actions::feed_id(&incarnation, &pipeline);
-            let epoch = self.transaction(head, id).await?.map_or(0, actions::epoch);
+            let epoch = self.transaction(head, id).await?.map_or(0, actions::unsigned);
             stamps.insert(pipeline.clone(), Stamp { incarnation, pipeline, epoch });
         }
         Ok(stamps)
+    }
+
+    /// Rows that the commits up to a stamp have appended; none when they were not counted.
+    pub(crate) async fn rows(&self, head: &mut Head, held: Option<&Stamp>) -> Result<Option<u64>> {
+        let Some(held) = held else { return Ok(Some(0)) };
+        let id = actions::rows_id(&held.incarnation, &held.pipeline);
+        Ok(self.transaction(head, id).await?.map(actions::unsigned))
     }
 
     /// The stamps that a version held.
@@ -221,7 +228,7 @@ impl Shared {
         let mut stamps = Vec::new();
         for (pipeline, incarnation) in actions::feeds(state.metadata()) {
             let id = actions::feed_id(&incarnation, &pipeline);
-            let epoch = self.transaction_at(state, &id).await?.map_or(0, actions::epoch);
+            let epoch = self.transaction_at(state, &id).await?.map_or(0, actions::unsigned);
             stamps.push(Stamp { incarnation, pipeline, epoch });
         }
         Ok(stamps)

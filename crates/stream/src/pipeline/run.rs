@@ -23,6 +23,7 @@ use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
 use crate::intake::{self, Intake};
 use crate::operators::Tick;
 use crate::operators::expressions::engine_error;
+use crate::outbox::OutboxLimits;
 use crate::pipeline::OperatorReading;
 use crate::program::{Program, Sides};
 use crate::sides::{LATE, LateRecord, QUARANTINE, QuarantineRecord, SideWriter};
@@ -38,10 +39,9 @@ const WAIT_MAX: Duration = Duration::from_millis(100);
 const EPOCH_MIN: Duration = Duration::from_millis(2);
 /// Bytes handed to sinks after which a checkpoint is due.
 const COMMIT_BYTES_MAX: usize = 32 << 20;
-/// Bytes a sink keeps in memory before its outbox is used.
-const OUTBOX_MEMORY_BYTES_MAX: usize = 64 << 20;
-/// Bytes of a sink's outbox on disk.
-const OUTBOX_DISK_BYTES_MAX: u64 = 4 << 30;
+/// What a sink's outbox may take; of memory less where there is little.
+const OUTBOX_LIMITS: OutboxLimits =
+    OutboxLimits { memory_bytes: 32 << 20, segment_bytes: 4 << 20, disk_bytes: 4 << 30 };
 
 struct OutletRun {
     name: String,
@@ -188,8 +188,9 @@ impl Pipeline {
                 known: known.get(&outlet.name).copied().unwrap_or_default(),
                 recorded,
                 outbox: shared.data.join("outbox").join(&outlet.name),
-                memory_bytes_max: OUTBOX_MEMORY_BYTES_MAX,
-                outbox_bytes_max: OUTBOX_DISK_BYTES_MAX,
+                limits: outbox_limits(shared.memory.limit()),
+                memory: shared.memory.clone(),
+                disk: shared.disk.clone(),
             };
             let delivery = Delivery::start(&shared.env, config, outlet.sink);
             let status = delivery.status();
@@ -666,6 +667,14 @@ impl Life<'_> {
         }
         Err(Error::invalid(unfinished.join("; ")))
     }
+}
+
+/// What each outbox may take of `memory` bytes that all parts share.
+fn outbox_limits(memory: u64) -> OutboxLimits {
+    let share = usize::try_from(memory / 32).unwrap_or(usize::MAX);
+    let memory_bytes = OUTBOX_LIMITS.memory_bytes.min(share).max(1 << 20);
+    let segment_bytes = OUTBOX_LIMITS.segment_bytes.min(memory_bytes / 2);
+    OutboxLimits { memory_bytes, segment_bytes, ..OUTBOX_LIMITS }
 }
 
 /// Receipt and bytes of the frame with this offset.

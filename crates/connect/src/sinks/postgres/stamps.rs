@@ -6,6 +6,8 @@
 //! | `pipeline` | `text` | who writes to it |
 //! | `incarnation` | `text` | id made with the data folder |
 //! | `epoch` | `bigint` | the last epoch the target holds |
+//! | `rows_written` | `bigint` | rows that all commits of the pipeline have put or deleted |
+//! | `rows_superseded` | `bigint` | rows replaced within a commit by a later row of the same key |
 //!
 //! Invariants: a stamp moves in the transaction that writes the rows it speaks of, and only from the
 //! very stamp the writer last saw. So of two writers one is fenced, even one that handed over the
@@ -13,7 +15,7 @@
 //! has come to its end before.
 
 use sqlx::{AssertSqlSafe, Row as _};
-use thalweg_core::sink::Stamp;
+use thalweg_core::sink::{Committed, Stamp};
 use thalweg_core::{Error, Result};
 
 use super::session::{Session, Statement};
@@ -49,27 +51,34 @@ impl StampRow {
         }
         let create = sqlx::query(AssertSqlSafe(format!(
             "CREATE TABLE {} (target text NOT NULL, pipeline text NOT NULL, \
-             incarnation text NOT NULL, epoch bigint NOT NULL, PRIMARY KEY (target, pipeline))",
+             incarnation text NOT NULL, epoch bigint NOT NULL, rows_written bigint NOT NULL, \
+             rows_superseded bigint NOT NULL, PRIMARY KEY (target, pipeline))",
             self.sql_table
         )));
         let create = create.persistent(false);
         session.execute(&format!("making table `{stamps}`"), create).await.map(drop)
     }
 
-    /// The stamp, if there is one.
-    pub(super) async fn read(&self, session: &mut Session) -> Result<Option<Stamp>> {
-        let query =
-            self.statement("SELECT incarnation, epoch FROM", "WHERE target = $1 AND pipeline = $2");
+    /// The stamp, if there is one, and what all commits up to it have done.
+    pub(super) async fn read(&self, session: &mut Session) -> Result<Option<(Stamp, Committed)>> {
+        let query = self.statement(
+            "SELECT incarnation, epoch, rows_written, rows_superseded FROM",
+            "WHERE target = $1 AND pipeline = $2",
+        );
         let rows = session.fetch("reading the stamp", query).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let epoch: i64 = row.try_get(1).map_err(Session::misread)?;
-        Ok(Some(Stamp {
+        let number = |column: usize| {
+            let number: i64 = row.try_get(column).map_err(Session::misread)?;
+            u64::try_from(number).map_err(|_| {
+                Error::invalid(format!("the stamp of `{}` has a negative number", self.target))
+            })
+        };
+        let stamp = Stamp {
             incarnation: row.try_get(0).map_err(Session::misread)?,
             pipeline: self.pipeline.clone(),
-            epoch: u64::try_from(epoch).map_err(|_| {
-                Error::invalid(format!("the stamp of `{}` has a negative epoch", self.target))
-            })?,
-        }))
+            epoch: number(1)?,
+        };
+        Ok(Some((stamp, Committed { rows_written: number(2)?, rows_superseded: number(3)? })))
     }
 
     /// Moves the stamp from `held`, what this writer saw last, to `next`; `Fenced` when it is not
@@ -80,10 +89,10 @@ impl StampRow {
         held: Option<&Stamp>,
         next: &Stamp,
     ) -> Result<()> {
-        let epoch = epoch_number(next)?;
+        let epoch = bigint(next.epoch)?;
         let moving = match held {
             None => self
-                .statement("INSERT INTO", "VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+                .statement("INSERT INTO", "VALUES ($1, $2, $3, $4, 0, 0) ON CONFLICT DO NOTHING")
                 .bind(next.incarnation.clone())
                 .bind(epoch),
             Some(held) => self
@@ -94,13 +103,15 @@ impl StampRow {
                 )
                 .bind(next.incarnation.clone())
                 .bind(epoch)
-                .bind(epoch_number(held)?),
+                .bind(bigint(held.epoch)?),
         };
         if session.execute("moving the stamp", moving).await? == 1 {
             return Ok(());
         }
         let found = match self.read(session).await? {
-            Some(found) => format!("epoch {} of incarnation {}", found.epoch, found.incarnation),
+            Some((found, _)) => {
+                format!("epoch {} of incarnation {}", found.epoch, found.incarnation)
+            }
             None => "none".to_owned(),
         };
         let expected = match held {
@@ -115,14 +126,34 @@ impl StampRow {
             .with_hint("Stop the other writer, or look at `thalweg sinks list`."))
     }
 
-    /// Sets the stamp to `stamp`, whatever it was.
-    pub(super) async fn set(&self, session: &mut Session, stamp: &Stamp) -> Result<()> {
+    /// Adds what a commit did, in its transaction.
+    pub(super) async fn count(&self, session: &mut Session, committed: Committed) -> Result<()> {
+        let count = self
+            .statement(
+                "UPDATE",
+                "SET rows_written = rows_written + $3, rows_superseded = rows_superseded + $4 \
+                 WHERE target = $1 AND pipeline = $2",
+            )
+            .bind(bigint(committed.rows_written)?)
+            .bind(bigint(committed.rows_superseded)?);
+        session.execute("counting the rows", count).await.map(drop)
+    }
+
+    /// Sets the stamp to `stamp`, whatever it was, and what its commits have done to `total`.
+    pub(super) async fn set(
+        &self,
+        session: &mut Session,
+        stamp: &Stamp,
+        total: Committed,
+    ) -> Result<()> {
         let set = self.statement(
             "INSERT INTO",
-            "VALUES ($1, $2, $3, $4) ON CONFLICT (target, pipeline) \
-             DO UPDATE SET incarnation = excluded.incarnation, epoch = excluded.epoch",
+            "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (target, pipeline) \
+             DO UPDATE SET incarnation = excluded.incarnation, epoch = excluded.epoch, \
+             rows_written = excluded.rows_written, rows_superseded = excluded.rows_superseded",
         );
-        let set = set.bind(stamp.incarnation.clone()).bind(epoch_number(stamp)?);
+        let set = set.bind(stamp.incarnation.clone()).bind(bigint(stamp.epoch)?);
+        let set = set.bind(bigint(total.rows_written)?).bind(bigint(total.rows_superseded)?);
         session.execute("setting the stamp", set).await.map(drop)
     }
 
@@ -150,7 +181,7 @@ impl StampRow {
     }
 }
 
-fn epoch_number(stamp: &Stamp) -> Result<i64> {
-    i64::try_from(stamp.epoch)
-        .map_err(|_| Error::internal(format!("epoch {} does not fit a bigint", stamp.epoch)))
+fn bigint(number: u64) -> Result<i64> {
+    i64::try_from(number)
+        .map_err(|_| Error::internal(format!("the number {number} does not fit a bigint")))
 }

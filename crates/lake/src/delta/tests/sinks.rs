@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thalweg_core::ErrorKind;
+use thalweg_core::sink::Committed;
 
 use super::*;
 
@@ -184,7 +185,35 @@ async fn another_incarnation_is_told_whose_table_it_is_and_may_take_over() {
     assert_eq!(old.commit(&stamp(8)).await.unwrap_err().kind, ErrorKind::Fenced);
     assert_eq!(ids(&delta).await, [0, 1, 2]);
     let delta = place.by_day().await;
-    assert_eq!(delta.sink().unwrap().open().await.unwrap(), Some(stamp_of("i2", 3)));
+    let mut again = delta.sink().unwrap();
+    assert_eq!(again.open().await.unwrap(), Some(stamp_of("i2", 3)));
+    assert_eq!(again.total(), Some(written(1)), "S12: the rows of the other are not counted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_remembers_the_rows_of_all_commits_through_rewrites_and_forgets_them_when_reset()
+{
+    let place = Place::new();
+    let delta = place.by_day().await;
+    let mut sink = sink(&delta).await;
+    assert_eq!(sink.total(), Some(written(0)));
+    commit(&mut sink, 1, &rows(0, 0..3)).await;
+    commit(&mut sink, 2, &rows(1, 3..5)).await;
+    assert_eq!(sink.total(), Some(written(5)));
+    delta.compact().await.unwrap();
+
+    let delta = place.by_day().await;
+    let mut again = delta.sink().unwrap();
+    assert_eq!(again.open().await.unwrap(), Some(stamp(2)));
+    assert_eq!(again.total(), Some(written(5)), "S12");
+    delta.reset().await.unwrap();
+    assert_eq!(again.open().await.unwrap(), None);
+    commit(&mut again, 1, &rows(0, 0..2)).await;
+    assert_eq!(again.total(), Some(written(2)), "S12");
+}
+
+fn written(rows_written: u64) -> Committed {
+    Committed { rows_written, rows_superseded: 0 }
 }
 
 #[tokio::test(flavor = "multi_thread")]
