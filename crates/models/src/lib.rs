@@ -31,6 +31,7 @@ pub mod scores;
 pub mod series;
 pub mod significance;
 pub mod spec;
+pub mod trees;
 
 #[cfg(test)]
 mod tests;

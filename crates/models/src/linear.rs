@@ -1,4 +1,4 @@
-//! The one form of what today's candidates learn: a line.
+//! The simplest form of what candidates learn: a line.
 //!
 //! `prediction = base + intercept + Σ weight · (feature − mean) / scale`. The last value is a base
 //! and nothing else; zero is an intercept of zero; HAR and ridge have weights. Its bytes are JSON
@@ -91,11 +91,26 @@ impl Linear {
     pub fn import(bytes: &[u8]) -> Result<Self> {
         let linear: Self = serde_json::from_slice(bytes)
             .map_err(|error| Error::data("a linear model does not parse").with_source(error))?;
-        let used = linear.base.iter().chain(linear.terms.iter().map(|term| &term.feature));
-        if used.max().is_some_and(|&last| last >= linear.features.len()) {
+        linear.check()?;
+        Ok(linear)
+    }
+
+    /// Refuses a line that points at features it does not have.
+    pub(crate) fn check(&self) -> Result<()> {
+        let used = self.base.iter().chain(self.terms.iter().map(|term| &term.feature));
+        if used.max().is_some_and(|&last| last >= self.features.len()) {
             return Err(Error::data("a linear model names a feature it does not have"));
         }
-        Ok(linear)
+        Ok(())
+    }
+
+    /// What it says of one row of its features.
+    pub(crate) fn predict_row(&self, row: &[f64]) -> f64 {
+        let base = self.base.map_or(0.0, |base| row[base]);
+        let add = |sum: f64, term: &Term| {
+            sum + term.weight * ((row[term.feature] - term.mean) / term.scale)
+        };
+        base + self.terms.iter().fold(self.intercept, add)
     }
 }
 
@@ -105,18 +120,11 @@ impl Model for Linear {
     }
 
     fn predict(&self, rows: &[f64]) -> Vec<f64> {
-        let one = |row: &[f64]| {
-            let base = self.base.map_or(0.0, |base| row[base]);
-            let add = |sum: f64, term: &Term| {
-                sum + term.weight * ((row[term.feature] - term.mean) / term.scale)
-            };
-            base + self.terms.iter().fold(self.intercept, add)
-        };
         if self.features.is_empty() {
             // Rows without values cannot be counted; there is one answer.
             return vec![self.intercept];
         }
-        rows.chunks_exact(self.features.len()).map(one).collect()
+        rows.chunks_exact(self.features.len()).map(|row| self.predict_row(row)).collect()
     }
 
     fn export(&self) -> Result<Bytes> {

@@ -87,20 +87,56 @@ pub enum Candidate {
     Naive,
     /// The best simple forecast for the kind of target: see [`TargetKind`].
     StrongNaive,
+    /// The last value plus the mean change.
+    Drift,
+    /// A weighted mean of the target's past.
+    ExponentialSmoothing,
+    /// A regression on means of the target's past over several spans.
+    Har,
+    /// Linear regression.
+    Linear,
     /// Linear regression with a penalty.
     Ridge,
+    /// Linear regression that selects features.
+    ElasticNet,
+    /// The mean of many trees.
+    RandomForest,
+    /// Boosted trees.
+    GradientBoosting,
+    /// An elastic net, and boosted trees on what it leaves over.
+    Hybrid,
 }
 
 impl Candidate {
     /// Every candidate there is.
-    pub const ALL: [Self; 3] = [Self::Naive, Self::StrongNaive, Self::Ridge];
+    pub const ALL: [Self; 11] = [
+        Self::Naive,
+        Self::StrongNaive,
+        Self::Drift,
+        Self::ExponentialSmoothing,
+        Self::Har,
+        Self::Linear,
+        Self::Ridge,
+        Self::ElasticNet,
+        Self::RandomForest,
+        Self::GradientBoosting,
+        Self::Hybrid,
+    ];
 
     /// Its name in the project file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Naive => "naive",
             Self::StrongNaive => "strong_naive",
+            Self::Drift => "drift",
+            Self::ExponentialSmoothing => "exponential_smoothing",
+            Self::Har => "har",
+            Self::Linear => "linear",
             Self::Ridge => "ridge",
+            Self::ElasticNet => "elastic_net",
+            Self::RandomForest => "random_forest",
+            Self::GradientBoosting => "gradient_boosting",
+            Self::Hybrid => "hybrid",
         }
     }
 
@@ -140,6 +176,13 @@ impl TargetKind {
     /// Whether money would follow the forecast, so that it must beat the cost of trading (S23).
     pub fn is_traded(self) -> bool {
         matches!(self, Self::Price | Self::Return)
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Price, Self::Return, Self::Volatility, Self::Level];
+        let names = ["price", "return", "volatility", "level"];
+        all.into_iter().zip(names).find_map(|(kind, known)| (known == name).then_some(kind))
     }
 
     /// Guesses the kind from a column's name, read from its last word.

@@ -26,7 +26,8 @@ use crate::spec::{Candidate, ModelSpec, TargetKind};
 pub const HOLD_OUT_SHARE: f64 = 0.15;
 
 /// Kept crates whose code decides what is learnt; a test holds their versions to the lock file.
-pub(crate) const LIBRARIES: [(&str, &str); 2] = [("nalgebra", "0.35.0"), ("libm", "0.2.16")];
+pub(crate) const LIBRARIES: [(&str, &str); 3] =
+    [("nalgebra", "0.35.0"), ("libm", "0.2.16"), ("rand", "0.9.5")];
 
 /// How often the number of a version is asked for anew when others train the same model.
 const NUMBER_TRIES: u32 = 16;

@@ -7,14 +7,22 @@ const CANDIDATES: &[Word] = &[
     word("naive", "the last value; always evaluated"),
     word("strong_naive", "the best simple forecast; always evaluated"),
     word("ridge", "linear regression with a penalty"),
-    planned_word("drift", "the last value plus the mean change"),
-    planned_word("linear", "linear regression"),
-    planned_word("elastic_net", "linear regression that selects features"),
-    planned_word("exponential_smoothing", "a weighted mean of the past"),
-    planned_word("har", "volatility from its means over several spans"),
-    planned_word("random_forest", "a forest of trees"),
-    planned_word("gradient_boosting", "boosted trees"),
+    word("drift", "the last value plus the mean change"),
+    word("linear", "linear regression"),
+    word("elastic_net", "linear regression that selects features"),
+    word("exponential_smoothing", "a weighted mean of the past"),
+    word("har", "volatility from its means over several spans"),
+    word("random_forest", "a forest of trees"),
+    word("gradient_boosting", "boosted trees"),
+    word("hybrid", "an elastic net, and boosted trees on what it leaves over"),
     planned_word("onnx", "a model of your own"),
+];
+
+const TARGET_KINDS: &[Word] = &[
+    word("price", "a price: the strong naive forecast is no change"),
+    word("return", "a return: the strong naive forecast is zero"),
+    word("volatility", "a volatility: the strong naive forecast is `har`"),
+    word("level", "anything else: the strong naive forecast is `exponential_smoothing`"),
 ];
 
 const METRICS: &[Word] = &[word("rmse", "root of the mean squared error")];
@@ -59,6 +67,11 @@ pub(super) const KEYS: &[Key] = &[
     )
     .example(r#"["symbol"]"#),
     key(
+        "model.*.target_kind",
+        Shape::Choice(TARGET_KINDS),
+        "What the target measures. Default: by the last word of its name, else by its values.",
+    ),
+    key(
         "model.*.candidates",
         Shape::List(&Shape::Choice(CANDIDATES)),
         "What competes with the naive forecasts.",
@@ -96,4 +109,16 @@ pub(super) const KEYS: &[Key] = &[
     key("model.*.champion.metric", Shape::Choice(METRICS), "What is compared.").default("rmse"),
     key("model.*.champion.min_gain", Shape::Percent, "By how much the challenger must be better.")
         .default("1%"),
+    key(
+        "model.*.champion.min_rows",
+        Shape::Integer { min: 10, max: i64::MAX },
+        "Fewest rows on which it is compared.",
+    )
+    .default("2000"),
+    key(
+        "model.*.champion.cost",
+        Shape::Percent,
+        "What a trade costs, there and back: a champion of a price or return must earn more.",
+    )
+    .default("0.1%"),
 ];

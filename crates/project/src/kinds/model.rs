@@ -14,6 +14,8 @@ pub struct Model {
     pub features: Spanned<String>,
     /// The column to forecast.
     pub target: Spanned<String>,
+    /// What the target measures, if it is said: `price`, `return`, `volatility` or `level`.
+    pub target_kind: Option<Spanned<String>>,
     /// How far ahead of a row's time.
     pub horizon: Duration,
     /// The column of a row's time.
@@ -37,26 +39,61 @@ pub enum Candidate {
     Naive,
     /// The best simple forecast; always evaluated, whether it is listed or not (S23).
     StrongNaive,
+    /// The last value plus the mean change.
+    Drift,
+    /// A weighted mean of the target's past.
+    ExponentialSmoothing,
+    /// A regression on means of the target's past.
+    Har,
+    /// Linear regression.
+    Linear,
     /// Linear regression with a penalty.
     Ridge,
+    /// Linear regression that selects features.
+    ElasticNet,
+    /// The mean of many trees.
+    RandomForest,
+    /// Boosted trees.
+    GradientBoosting,
+    /// An elastic net, and boosted trees on what it leaves over.
+    Hybrid,
 }
 
 impl Candidate {
+    const ALL: [Self; 11] = [
+        Self::Naive,
+        Self::StrongNaive,
+        Self::Drift,
+        Self::ExponentialSmoothing,
+        Self::Har,
+        Self::Linear,
+        Self::Ridge,
+        Self::ElasticNet,
+        Self::RandomForest,
+        Self::GradientBoosting,
+        Self::Hybrid,
+    ];
+
     /// Its name in the project file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Naive => "naive",
             Self::StrongNaive => "strong_naive",
+            Self::Drift => "drift",
+            Self::ExponentialSmoothing => "exponential_smoothing",
+            Self::Har => "har",
+            Self::Linear => "linear",
             Self::Ridge => "ridge",
+            Self::ElasticNet => "elastic_net",
+            Self::RandomForest => "random_forest",
+            Self::GradientBoosting => "gradient_boosting",
+            Self::Hybrid => "hybrid",
         }
     }
 }
 
 from_text! {
-    Candidate: |text| {
-        let all = [Self::Naive, Self::StrongNaive, Self::Ridge];
-        all.into_iter().find(|candidate| candidate.name() == text)
-    };
+    Candidate: |text| Self::ALL.into_iter().find(|candidate| candidate.name() == text);
 }
 
 /// When and on what a model is trained.
@@ -86,6 +123,10 @@ pub struct Evaluation {
 pub struct ChampionRule {
     /// By how much its RMSE must be lower, in percent. Default 1.
     pub min_gain_percent: f64,
+    /// Fewest rows on which it is compared. Default 2,000.
+    pub min_rows: usize,
+    /// What a trade costs, there and back, in percent; matters for prices and returns. Default 0.1.
+    pub cost_percent: f64,
 }
 
 pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Model> {
@@ -103,11 +144,13 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Model> {
     let _: String = champion.value("metric");
     let candidates: Vec<Candidate> = entry.value("candidates");
     let key = entry.list("key");
+    let target_kind = entry.spanned("target_kind");
     let horizon = horizon?;
     Some(Model {
         name: name.clone(),
         features: features?,
         target: target?,
+        target_kind,
         horizon,
         time: time?,
         key,
@@ -118,6 +161,10 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Model> {
             window: evaluate_window,
             gap: gap.unwrap_or(horizon),
         }),
-        champion: ChampionRule { min_gain_percent: champion.value::<Percent>("min_gain").0 },
+        champion: ChampionRule {
+            min_gain_percent: champion.value::<Percent>("min_gain").0,
+            min_rows: champion.value("min_rows"),
+            cost_percent: champion.value::<Percent>("cost").0,
+        },
     })
 }

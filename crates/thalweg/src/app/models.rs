@@ -143,7 +143,10 @@ fn spec(model: &Model) -> ModelSpec {
         time: model.time.value.clone(),
         target: model.target.value.clone(),
         horizon: model.horizon,
-        kind: TargetKind::from_name(model.target.as_str()),
+        kind: match &model.target_kind {
+            Some(kind) => TargetKind::named(kind.as_str()),
+            None => TargetKind::from_name(model.target.as_str()),
+        },
         candidates: model
             .candidates
             .iter()
@@ -155,7 +158,8 @@ fn spec(model: &Model) -> ModelSpec {
         gap: evaluate.map_or(model.horizon, |it| it.gap),
         champion: ChampionRule {
             min_gain: model.champion.min_gain_percent / 100.0,
-            ..ChampionRule::default()
+            rows_min: model.champion.min_rows,
+            cost_bp: model.champion.cost_percent * 100.0,
         },
     }
 }
