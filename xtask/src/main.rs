@@ -3,6 +3,7 @@
 //! It depends on none of our crates, so that `tidy` runs seconds after a clone: what only they know
 //! (reference pages) is written and held fresh by their own tests, which `docs` runs.
 
+mod bench;
 mod command;
 mod deep;
 mod docs;
@@ -20,6 +21,7 @@ usage: cargo xtask <chore>
   docs              writes the generated pages of docs/ anew
   ui [--test]       builds the screen into ui/dist; --test: checks and tests it too
   deep [--seed N]   the tests with the high counts; hours. --seed: only the seed that failed
+  bench [options]   what the release binary costs, against the goals; --help says more
 ";
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["ui", "--test"] => ui::run(true),
         ["deep"] => deep::run(None),
         ["deep", "--seed", seed] => deep::run(Some(seed)),
+        ["bench", options @ ..] => bench::run(options),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
