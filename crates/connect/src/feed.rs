@@ -212,6 +212,7 @@ impl Feed {
             return Ok(ending);
         }
         self.status.enter(FeedState::Connecting);
+        let busy = self.env.clock.busy();
         let connected = tokio::select! {
             biased;
             () = self.env.shutdown.cancelled() => return Ok(Ending::Shutdown),
@@ -226,6 +227,7 @@ impl Feed {
         let Some(()) = self.save_connection().await? else { return Ok(Ending::Shutdown) };
         self.status.connected(connected_at, self.connections_here == 0);
         self.connections_here += 1;
+        drop(busy);
         info!(source = self.name, connection = self.connection, "connected");
 
         let mut watchdog = Watchdog::new(self.source.stale_after(), self.env.clock.now());
@@ -271,6 +273,7 @@ impl Feed {
     /// process stops, and the group was not confirmed.
     async fn journal(&mut self, group: Group) -> Result<Option<()>> {
         if let Some(batches) = group.encode(self.connection)? {
+            let _busy = self.env.clock.busy();
             let Self { env, status, log, partition, .. } = self;
             let append = || append_unless_overdue(env, &**log, partition, batches.clone());
             let Some(Some(())) = patiently(env, status, append).await? else { return Ok(None) };

@@ -6,20 +6,20 @@
 //!
 //! Socket time-outs and fsync do not use this clock (S3): they are the machine's own business.
 
-use std::collections::BTreeMap;
+mod clock;
+
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::time::{Timestamp, micros};
+pub use self::clock::{Alarm, Busy, Clock};
 
 /// What a running part needs of the outside.
 #[derive(Clone)]
@@ -43,7 +43,11 @@ impl Env {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.tasks.spawn(future)
+        if self.clock.leaps() {
+            self.tasks.spawn(self.clock.clone().watch(future))
+        } else {
+            self.tasks.spawn(future)
+        }
     }
 
     /// A source of randomness of its own for each purpose, fixed by the seed.
@@ -62,121 +66,15 @@ impl Env {
             () = self.shutdown.cancelled() => false,
         }
     }
-}
 
-/// The one clock: the machine's, or one with an origin and a rate, or one stepped by hand.
-#[derive(Clone, Debug)]
-pub struct Clock(Kind);
-
-#[derive(Clone, Debug)]
-enum Kind {
-    System,
-    Scaled { origin: Timestamp, started: Instant, rate: f64 },
-    Stepped(Arc<Mutex<Steps>>),
-}
-
-#[derive(Debug)]
-struct Steps {
-    now: Timestamp,
-    // Sleepers by deadline; the number keeps equal deadlines apart, in order of arrival.
-    sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
-    next_number: u64,
-}
-
-impl Clock {
-    /// The machine's clock.
-    pub fn system() -> Self {
-        Self(Kind::System)
-    }
-
-    /// A clock that reads `origin` now and runs `rate` times as fast as the machine's.
-    pub fn scaled(origin: Timestamp, rate: f64) -> Self {
-        Self(Kind::Scaled { origin, started: Instant::now(), rate })
-    }
-
-    /// A clock that stands at `now` until it is stepped.
-    pub fn stepped(now: Timestamp) -> Self {
-        Self(Kind::Stepped(Arc::new(Mutex::new(Steps {
-            now,
-            sleepers: BTreeMap::new(),
-            next_number: 0,
-        }))))
-    }
-
-    /// The instant it is.
-    #[expect(clippy::disallowed_methods, reason = "the one door to the machine's clock")]
-    pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            Kind::System => Timestamp(
-                SystemTime::now()
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .map_or_else(|before| -micros(before.duration()), micros),
-            ),
-            Kind::Scaled { origin, started, rate } => {
-                origin.plus(started.elapsed().mul_f64(rate.max(0.0)))
-            }
-            Kind::Stepped(steps) => lock(steps).now,
+    /// Sleeps as [`Self::sleep`] does, but is no reason for the clock to leap: for loops that only
+    /// look whether there is something to do.
+    pub async fn doze(&self, duration: Duration) -> bool {
+        tokio::select! {
+            () = self.clock.doze(duration) => true,
+            () = self.shutdown.cancelled() => false,
         }
     }
-
-    /// Waits until `duration` has passed on this clock.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future has no effect.
-    #[expect(clippy::disallowed_methods, reason = "the one door to the machine's timers")]
-    pub async fn sleep(&self, duration: Duration) {
-        match &self.0 {
-            Kind::System => tokio::time::sleep(duration).await,
-            Kind::Scaled { rate, .. } if *rate > 0.0 => {
-                tokio::time::sleep(duration.div_f64(*rate)).await;
-            }
-            Kind::Scaled { .. } => std::future::pending().await,
-            Kind::Stepped(steps) => {
-                let woken = {
-                    let mut steps = lock(steps);
-                    if duration.is_zero() {
-                        return;
-                    }
-                    let (wake, woken) = oneshot::channel();
-                    let key = (steps.now.plus(duration), steps.next_number);
-                    steps.next_number += 1;
-                    steps.sleepers.insert(key, wake);
-                    woken
-                };
-                // An error means the clock is gone, and with it everybody who could step it.
-                let _ = woken.await;
-            }
-        }
-    }
-
-    /// Moves a stepped clock on to `to`, waking sleepers in order; does nothing to other clocks.
-    pub fn step_to(&self, to: Timestamp) {
-        let Kind::Stepped(steps) = &self.0 else { return };
-        let mut steps = lock(steps);
-        while let Some(entry) = steps.sleepers.first_entry() {
-            if entry.key().0 > to {
-                break;
-            }
-            let deadline = entry.key().0;
-            // A dropped sleeper does not listen any more.
-            let _ = entry.remove().send(());
-            steps.now = steps.now.max(deadline);
-        }
-        steps.now = steps.now.max(to);
-    }
-
-    /// The earliest deadline anybody sleeps for on a stepped clock.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        let Kind::Stepped(steps) = &self.0 else { return None };
-        let mut steps = lock(steps);
-        steps.sleepers.retain(|_, wake| !wake.is_closed());
-        steps.sleepers.keys().next().map(|(deadline, _)| *deadline)
-    }
-}
-
-fn lock(steps: &Mutex<Steps>) -> std::sync::MutexGuard<'_, Steps> {
-    steps.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Files, as durable code sees them. Blocking; call it from a thread that may block.
@@ -236,39 +134,4 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// Makes the contents durable.
     fn sync_data(&self) -> io::Result<()>;
-}
-
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "the test waits for what it spawns itself")]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_stepped_clock_wakes_sleepers_in_order() {
-        let clock = Clock::stepped(Timestamp(0));
-        let long = tokio::spawn({
-            let clock = clock.clone();
-            async move {
-                clock.sleep(Duration::from_secs(2)).await;
-                clock.now()
-            }
-        });
-        let short = tokio::spawn({
-            let clock = clock.clone();
-            async move {
-                clock.sleep(Duration::from_secs(1)).await;
-                clock.now()
-            }
-        });
-        while clock.next_deadline() != Some(Timestamp(1_000_000)) {
-            tokio::task::yield_now().await;
-        }
-        clock.step_to(Timestamp(1_500_000));
-        assert_eq!(short.await.ok(), Some(Timestamp(1_500_000)));
-        while clock.next_deadline() != Some(Timestamp(2_000_000)) {
-            tokio::task::yield_now().await;
-        }
-        clock.step_to(Timestamp(3_000_000));
-        assert_eq!(long.await.ok(), Some(Timestamp(3_000_000)));
-    }
 }

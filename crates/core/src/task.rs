@@ -29,6 +29,8 @@ pub trait Task: Send + Sync {
 pub struct TaskContext {
     /// Identifies run and task, the same on every attempt.
     pub run: String,
+    /// Whether a person asked for the run, rather than a schedule or a back-fill.
+    pub is_manual: bool,
     /// Number of the attempt, from 1.
     pub attempt: u32,
     /// Start of the period the run covers.

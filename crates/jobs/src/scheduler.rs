@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use thalweg_core::env::Env;
+use thalweg_core::env::{Alarm, Env};
 use thalweg_core::store::Store;
 use thalweg_core::task::Task;
 use thalweg_core::time::Timestamp;
@@ -124,17 +124,19 @@ impl Scheduler {
     pub async fn run(self: &Arc<Self>) -> Result<()> {
         let mut failures = 0;
         while !self.env.shutdown.is_cancelled() {
-            match self.tick().await {
-                Ok(wake_at) => {
+            match self.busy_tick().await {
+                Ok(next) => {
                     if failures > 0 {
                         tracing::info!("jobs go on");
                     }
                     failures = 0;
                     self.set_stalled(None);
-                    let now = self.env.clock.now();
+                    let due = next.due_at.map(|at| self.env.clock.alarm(at));
                     tokio::select! {
-                        _ = self.env.sleep(wake_at.since(now).min(SLEEP_MAX)) => {}
+                        () = wait_for(due) => {}
+                        _ = self.env.doze(next.look_after) => {}
                         () = self.wake.notified() => {}
+                        () = self.env.shutdown.cancelled() => {}
                     }
                 }
                 Err(error) => {
@@ -149,6 +151,11 @@ impl Scheduler {
             }
         }
         self.stop().await
+    }
+
+    async fn busy_tick(self: &Arc<Self>) -> Result<Next> {
+        let _busy = self.env.clock.busy();
+        self.tick().await
     }
 
     /// Why nothing is scheduled at the moment, when that is so.
@@ -212,6 +219,21 @@ impl Scheduler {
 
     fn set_stalled(&self, reason: Option<String>) {
         *lock(&self.stalled) = reason;
+    }
+}
+
+/// When the loop goes on.
+struct Next {
+    /// When something is due, if anything is.
+    due_at: Option<Timestamp>,
+    /// How long until it looks whether the world has changed.
+    look_after: Duration,
+}
+
+async fn wait_for(alarm: Option<Alarm>) {
+    match alarm {
+        Some(mut alarm) => alarm.wait().await,
+        None => std::future::pending().await,
     }
 }
 

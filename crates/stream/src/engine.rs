@@ -284,11 +284,12 @@ impl QueryEngine for Engine {
             .map_err(|error| Error::invalid(error.strip_backtrace()))?;
         let rows = self.run(plan).await?;
         let deadline = self.env.clock.now().plus(query.limits.time_max);
-        let clock = self.env.clock.clone();
+        let (clock, busy) = (self.env.clock.clone(), self.env.clock.busy());
         let mut left = query.limits.rows_max.unwrap_or(usize::MAX);
         let batches = rows
             .batches
             .and_then(move |batch| {
+                let _ = &busy;
                 let over_time = clock.now() > deadline;
                 let over_rows = batch.num_rows() > left;
                 left = left.saturating_sub(batch.num_rows());
@@ -332,7 +333,7 @@ impl QueryEngine for Engine {
                     .collect();
                 if ticks || waits.is_empty() {
                     // What has no version of its own is looked at once a second.
-                    waits.push(env.sleep(Duration::from_secs(1)).boxed());
+                    waits.push(env.doze(Duration::from_secs(1)).boxed());
                 }
                 let goes_on = tokio::select! {
                     (goes_on, ..) = select_all(waits) => goes_on,

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use thalweg_core::env::Env;
+use thalweg_core::env::{Alarm, Env};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::frame::Frames;
 use thalweg_core::source::{Chunk, Input, ReadLimit};
@@ -96,6 +96,8 @@ pub struct FileInput {
     env: Env,
     manifest: Manifest,
     pace: Option<Pace>,
+    // When the pace allows the next frame; a clock that leaps stops there, whoever waits.
+    next_frame: Option<Alarm>,
     // The part of a file that was read last; what is left of it serves the next read.
     piece: Option<(usize, Piece)>,
     heads: HashMap<usize, Head>,
@@ -130,6 +132,7 @@ impl FileInput {
         Ok(Self {
             pattern: Arc::new(PathPattern::parse(&config.path)?),
             pace: config.rate.map(Pace::new),
+            next_frame: None,
             config,
             env: env.clone(),
             manifest: Manifest::default(),
@@ -156,6 +159,7 @@ impl FileInput {
             known.insert(stretch.path.clone(), read);
         }
         let (disk, pattern) = (self.env.disk.clone(), self.pattern.clone());
+        let _busy = self.env.clock.busy();
         // The first time in a process, files behind the position are compared, too.
         let found = on_thread(move || find(&*disk, &pattern, &known, is_first)).await??;
         let now = self.env.clock.now();
@@ -189,6 +193,7 @@ impl FileInput {
         let path = stretch.path.clone();
         let disk = self.env.disk.clone();
         let buffer = self.buffer();
+        let _busy = self.env.clock.busy();
         let piece = on_thread(move || read_piece(&*disk, &path, prints, at, bytes_max, buffer))
             .await
             .map_err(|error| ReadError::Io(std::io::Error::other(error.message)))??;
@@ -229,11 +234,31 @@ impl FileInput {
     async fn allowance(&mut self, wait_left: &mut Duration) -> Option<usize> {
         loop {
             let Some(pace) = &mut self.pace else { return Some(usize::MAX) };
-            match pace.allowance(self.env.clock.now()) {
-                Ok(frames) => return Some(frames),
+            let now = self.env.clock.now();
+            match pace.allowance(now) {
+                Ok(frames) => {
+                    self.next_frame = None;
+                    return Some(frames);
+                }
                 Err(until_next) => {
-                    if !self.rest(until_next, wait_left).await {
+                    let clock = &self.env.clock;
+                    let alarm =
+                        self.next_frame.get_or_insert_with(|| clock.alarm(now.plus(until_next)));
+                    if wait_left.is_zero() {
                         return None;
+                    }
+                    let is_due = tokio::select! {
+                        () = alarm.wait() => true,
+                        slept = self.env.doze(*wait_left) => {
+                            if !slept {
+                                return None;
+                            }
+                            false
+                        }
+                    };
+                    *wait_left = wait_left.saturating_sub(clock.now().since(now));
+                    if is_due {
+                        self.next_frame = None;
                     }
                 }
             }
@@ -244,7 +269,7 @@ impl FileInput {
     async fn rest(&self, wanted: Duration, wait_left: &mut Duration) -> bool {
         let slept = wanted.min(*wait_left);
         *wait_left -= slept;
-        !slept.is_zero() && self.env.sleep(slept).await
+        !slept.is_zero() && self.env.doze(slept).await
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
+use thalweg_core::env::Busy;
 use thalweg_core::task::{Task, TaskContext, TaskLog};
 use thalweg_core::{ErrorKind, Result};
 use tokio::task::JoinError;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{STOP_GRACE, Scheduler, lock};
 use crate::log::{AttemptLog, cut};
 use crate::machine::Event;
-use crate::run::Run;
+use crate::run::{Run, Trigger};
 
 /// How long new log lines may stay in memory only.
 const LOG_FLUSH: Duration = Duration::from_secs(1);
@@ -101,6 +102,7 @@ impl Scheduler {
         let log = Arc::new(AttemptLog::new(self.env.clock.clone()));
         let context = TaskContext {
             run: run.task_key(&record.name),
+            is_manual: run.trigger == Trigger::Manual,
             attempt,
             period_start: run.period_start,
             period_end: run.period_end,
@@ -144,11 +146,13 @@ impl Scheduler {
         log: &AttemptLog,
     ) -> Event {
         let cancel = context.cancel.clone();
+        // What was asked to stop and does not is no reason for a clock to stand still.
+        let busy = self.env.clock.busy();
         let mut running = self.env.spawn(async move { work.run(&context).await });
         let result = tokio::select! {
             result = &mut running => Some(result),
             never = self.keep_log(name, log) => match never {},
-            () = self.overdue(&cancel) => {
+            () = self.overdue(&cancel, busy) => {
                 running.abort();
                 None
             }
@@ -190,8 +194,9 @@ impl Scheduler {
     }
 
     /// Comes back when a task has had its time to stop.
-    async fn overdue(&self, cancel: &CancellationToken) {
+    async fn overdue(&self, cancel: &CancellationToken, busy: Busy) {
         cancel.cancelled().await;
+        drop(busy);
         self.env.clock.sleep(STOP_GRACE).await;
     }
 

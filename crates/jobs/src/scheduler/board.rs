@@ -13,7 +13,7 @@ use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::MutexGuard;
 
-use super::{PENDING_MAX, SLEEP_MAX, Scheduler, TASKS_AT_ONCE, WATERMARK_POLL, lock};
+use super::{Next, PENDING_MAX, SLEEP_MAX, Scheduler, TASKS_AT_ONCE, WATERMARK_POLL, lock};
 use crate::archive::{JobEvent, Kept, PRUNE_EVERY};
 use crate::definition::JobDefinition;
 use crate::due::{due, first_cursor};
@@ -90,14 +90,14 @@ impl Scheduler {
         Ok(())
     }
 
-    /// One round of the loop; says when the next one is due at the latest.
-    pub(super) async fn tick(self: &Arc<Self>) -> Result<Timestamp> {
+    /// One round of the loop; says when the next one is due.
+    pub(super) async fn tick(self: &Arc<Self>) -> Result<Next> {
         let mut board = self.board().await?;
         self.take_down_ended(&mut board).await?;
         let now = self.env.clock.now();
         self.make_due_runs(&mut board, now).await?;
         self.settle_runs(&mut board, now).await?;
-        Ok(self.wakes_at(&board, now))
+        Ok(self.next(&board, now))
     }
 
     /// Waits for the attempts to stop, and takes down how they ended.
@@ -353,7 +353,7 @@ impl Scheduler {
         Ok(())
     }
 
-    fn wakes_at(&self, board: &Board, now: Timestamp) -> Timestamp {
+    fn next(&self, board: &Board, now: Timestamp) -> Next {
         let runs = || board.runs.values().map(|kept| &kept.record);
         let fires = self.jobs.values().filter_map(|definition| {
             let state = &board.jobs.get(&definition.name)?.record;
@@ -362,12 +362,10 @@ impl Scheduler {
             schedule.next_after(state.cursor).filter(|fire| *fire > now)
         });
         let waits = runs().any(|run| run.state == State::Scheduled);
-        fires
-            .chain(runs().filter_map(|run| machine::wakes_at(run, now)))
-            .chain(waits.then(|| now.plus(WATERMARK_POLL)))
-            .min()
-            .unwrap_or(Timestamp::MAX)
-            .min(now.plus(SLEEP_MAX))
+        Next {
+            due_at: fires.chain(runs().filter_map(|run| machine::wakes_at(run, now))).min(),
+            look_after: if waits { WATERMARK_POLL } else { SLEEP_MAX },
+        }
     }
 
     /// Adds to a job's history; that it cannot be is no reason to undo what was done.

@@ -9,7 +9,7 @@ use thalweg_core::log::Log;
 use thalweg_core::store::Store;
 use thalweg_core::table::{Replacement, Table as _};
 use thalweg_core::task::{Task, TaskContext};
-use thalweg_core::time::{Day, Timestamp};
+use thalweg_core::time::Day;
 use thalweg_core::{Error, Result};
 use thalweg_jobs::scheduler::{TaskLookup, Watermarks};
 use thalweg_jobs::{JobDefinition, Schedule, Scheduler, TaskDefinition};
@@ -190,7 +190,8 @@ impl Task for Refresh {
         let first = self.day.unwrap_or(context.day);
         let last = match self.day {
             Some(day) => day,
-            None => Timestamp(context.period_end.0 - 1).day().max(first),
+            // A night's run comes minutes after its day: what is over by then (S19).
+            None => Day(context.period_end.day().0 - 1).max(first),
         };
         if let Some(tail) = &self.tail {
             let reached = tail.table().watermark;

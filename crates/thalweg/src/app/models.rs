@@ -197,8 +197,7 @@ struct ModelTask {
 impl Task for ModelTask {
     async fn run(&self, context: &TaskContext) -> Result<String> {
         // Asked for by hand: of everything there is by now.
-        let is_manual = context.run.contains(".manual");
-        let through = if is_manual { self.env.clock.now() } else { context.period_end };
+        let through = if context.is_manual { self.env.clock.now() } else { context.period_end };
         let range = match self.work {
             Work::Train => self.spec.training_range(through),
             Work::Evaluate => self.spec.evaluation_range(through),
@@ -310,7 +309,7 @@ impl Forecaster {
                 () = self.env.shutdown.cancelled() => return Ok(()),
             }
             // Features come by the minute; more often than this nobody looks.
-            if !self.env.sleep(Duration::from_secs(1)).await {
+            if !self.env.doze(Duration::from_secs(1)).await {
                 return Ok(());
             }
         }

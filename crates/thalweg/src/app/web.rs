@@ -23,8 +23,7 @@ pub(super) async fn start(app: &Arc<App>, listen: SocketAddr) -> Result<Server> 
         .await
         .map_err(|error| Error::internal("making the admin token ended").with_source(error))??;
     let (is_new, link_token) = (token.is_new(), token.clone());
-    let mut config = ServeConfig::new(listen, token);
-    config.clock = app.env.clock.clone();
+    let config = ServeConfig::new(listen, token);
     let (for_health, for_metrics) = (Arc::clone(app), Arc::clone(app));
     let parts = Parts {
         engine: Arc::clone(&app.engine) as Arc<dyn QueryEngine>,
