@@ -49,6 +49,27 @@ pub enum Action {
     RetryRun {
         /// Id of the run.
         run: String,
+        /// A task that is run again with all that comes after it, even if it succeeded.
+        from: Option<String>,
+    },
+    /// Says how a task of a run ended.
+    MarkTask {
+        /// Id of the run.
+        run: String,
+        /// Name of the task.
+        task: String,
+        /// How it ended.
+        outcome: TaskOutcome,
+    },
+    /// Holds the schedule of a job.
+    PauseJob {
+        /// Name of the job.
+        job: String,
+    },
+    /// Lets the schedule of a job go on.
+    ResumeJob {
+        /// Name of the job.
+        job: String,
     },
     /// Trains every candidate of a model now.
     TrainModel {
@@ -82,6 +103,28 @@ pub enum Action {
         /// Name of the source.
         source: String,
     },
+    /// Stops a stream at the end of an epoch until it is resumed.
+    PauseStream {
+        /// Name of the stream.
+        stream: String,
+    },
+    /// Lets a paused stream go on.
+    ResumeStream {
+        /// Name of the stream.
+        stream: String,
+    },
+    /// Merges the small files of a table.
+    CompactTable {
+        /// Name of the table.
+        table: String,
+    },
+    /// Removes files of a table that no version of the last days needs.
+    VacuumTable {
+        /// Name of the table.
+        table: String,
+        /// Versions younger than so many days stay readable.
+        keep_days: u32,
+    },
     /// Takes over a target that holds another incarnation's stamp, from where that stands.
     AdoptSink {
         /// Name of the sink.
@@ -94,4 +137,16 @@ pub enum Action {
     },
     /// Finishes the epoch, makes a checkpoint and ends the process.
     Shutdown,
+}
+
+/// How a person says that a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskOutcome {
+    /// As it should: what comes after it may run.
+    Succeeded,
+    /// Otherwise.
+    Failed,
+    /// It was left out.
+    Skipped,
 }

@@ -10,7 +10,7 @@ use std::ops::AddAssign;
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Number of an epoch within its pipeline, from 1. `0` stands for "before the first".
 pub type Epoch = u64;
@@ -66,6 +66,26 @@ pub trait Sink: Send {
     fn total(&self) -> Option<Committed> {
         None
     }
+
+    /// Takes over a target that holds a foreign stamp: its rows stay, and from now on it counts as
+    /// holding everything up to `stamp`, by commits that have done `total`. Called instead of `open`; the sink is dropped afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); `Invalid` where a target keeps no stamp.
+    async fn adopt(&mut self, _stamp: &Stamp, _total: Committed) -> Result<()> {
+        Err(keeps_no_stamp())
+    }
+
+    /// Empties the target and forgets its stamp. Called instead of `open`; the sink is dropped
+    /// afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); `Invalid` where a target keeps no stamp.
+    async fn reset(&mut self) -> Result<()> {
+        Err(keeps_no_stamp())
+    }
 }
 
 /// What a commit did; the two add up to the rows handed over (S12).
@@ -107,4 +127,9 @@ impl fmt::Display for Guarantee {
             Self::ExactlyOnce => "exactly once",
         })
     }
+}
+
+fn keeps_no_stamp() -> Error {
+    Error::invalid("a target of this kind keeps no stamp")
+        .with_hint("It takes every row that is handed over; there is nothing to adopt or reset.")
 }

@@ -180,6 +180,31 @@ fn section<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(section)
 }
 
+/// The query of each pipeline that has a checkpoint under `folder`, by its name.
+///
+/// # Errors
+///
+/// Of the store and the disk; `Internal` when a checkpoint is damaged.
+pub async fn queries(
+    disk: &dyn Disk,
+    store: &dyn Store,
+    folder: &Path,
+) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for row in store.list(KIND, "", false, usize::MAX).await? {
+        let kept: Vec<Kept> =
+            serde_json::from_value(row.value["kept"].clone()).map_err(engine_error)?;
+        let Some(newest) = kept.last() else { continue };
+        let path = folder.join(&row.id).join(&newest.file);
+        let bytes = disk.read(&path).map_err(|error| {
+            Error::unavailable(format!("cannot read the checkpoint {}", path.display()))
+                .with_source(error)
+        })?;
+        found.insert(row.id, Checkpoint::decode(&bytes)?.head.query);
+    }
+    Ok(found)
+}
+
 /// The checkpoints of one pipeline.
 pub struct Checkpoints {
     disk: Arc<dyn Disk>,

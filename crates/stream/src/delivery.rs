@@ -221,6 +221,7 @@ impl Runner {
     async fn run(mut self) {
         let mut open = false;
         loop {
+            let busy = self.env.clock.busy();
             let step = if open { self.work().await } else { self.open().await };
             match step {
                 Ok(()) if !open => {
@@ -234,6 +235,7 @@ impl Runner {
                     self.outbox.rewind();
                     (self.staged_through, self.staged_bytes) = (0, 0);
                     open = false;
+                    drop(busy);
                     if error.kind != ErrorKind::Unavailable {
                         self.say(DeliveryState::Stopped, Some(error.chain()));
                         tracing::error!(
@@ -250,6 +252,7 @@ impl Runner {
                     continue;
                 }
             }
+            drop(busy);
             match self.queue.recv().await {
                 Some(message) => {
                     self.take(message);
@@ -430,7 +433,10 @@ impl Runner {
             tokio::select! {
                 message = self.queue.recv() => {
                     let Some(message) = message else { return };
-                    if let Message::Rows { rows, .. } = message {
+                    let counted = self.status.borrow().position.committed;
+                    if let Message::Rows { epoch, rows, .. } = message
+                        && epoch > counted
+                    {
                         let rows = rows.num_rows() as u64;
                         self.status.send_modify(|status| status.rows_waiting += rows);
                     }
@@ -467,7 +473,8 @@ impl Runner {
             tokio::select! {
                 slept = env.sleep(left) => return slept,
                 message = self.queue.recv(), if !is_full => {
-                    let Some(message) = message else { return env.sleep(left).await };
+                    // The pipeline has ended: what is not committed is run again from a checkpoint.
+                    let Some(message) = message else { return false };
                     self.take(message);
                 }
             }

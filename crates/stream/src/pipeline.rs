@@ -10,6 +10,7 @@
 
 mod run;
 mod status;
+mod still;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 pub use self::status::{OperatorReading, PipelineReading, PipelineState, Status};
+pub use self::still::SinkChange;
+use self::still::Still;
 use crate::checkpoint::Checkpoints;
 use crate::delivery::{DeliveryStatus, lock};
 use crate::intake::Intake;
@@ -147,6 +150,7 @@ pub struct Pipeline {
     // What the checkpoint says of the sinks while nothing runs.
     stopped: Mutex<Vec<DeliveryStatus>>,
     drain: Option<Drain>,
+    still: Still,
 }
 
 impl Pipeline {
@@ -172,6 +176,7 @@ impl Pipeline {
             deliveries: Mutex::default(),
             stopped: Mutex::default(),
             drain,
+            still: Still::default(),
         }
     }
 
@@ -249,19 +254,31 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// Only in a drain: what kept it from ending well.
+    /// What kept a drain from ending well; else, when the process stops, what keeps it stopped.
     pub async fn run(&self) -> Result<()> {
         let mut tries: u32 = 0;
+        let shutdown = &self.shared.env.shutdown;
         loop {
+            let gate = tokio::select! {
+                gate = self.still.until_free(self) => gate,
+                () = shutdown.cancelled() => return Ok(()),
+            };
             let epoch_before = self.status.read().epoch;
-            let error = match self.run_once().await {
+            let ran = self.run_once().await;
+            let stands_still = self.still.is_asked() && !shutdown.is_cancelled();
+            if ran.is_err() || stands_still {
+                self.deliveries_ended().await;
+            }
+            drop(gate);
+            let error = match ran {
+                Ok(()) if stands_still => continue,
                 Ok(()) => {
                     self.status.say(PipelineState::Ended, None);
                     return Ok(());
                 }
                 Err(error) => error,
             };
-            if self.shared.env.shutdown.is_cancelled() {
+            if shutdown.is_cancelled() {
                 return Ok(());
             }
             let is_final = matches!(error.kind, ErrorKind::Invalid | ErrorKind::Fenced);
@@ -270,8 +287,14 @@ impl Pipeline {
                 if is_final { PipelineState::Stopped } else { PipelineState::Retrying },
                 Some(error.chain()),
             );
-            if is_final || (self.drain.is_some() && tries >= 5) {
+            if self.drain.is_some() && (is_final || tries >= 5) {
                 return Err(error);
+            }
+            if is_final {
+                tokio::select! {
+                    () = self.still.until_changed() => continue,
+                    () = shutdown.cancelled() => return Err(error),
+                }
             }
             tries = if self.status.read().epoch > epoch_before + 10 { 0 } else { tries + 1 };
             let wait = Duration::from_millis(100).saturating_mul(1 << tries.min(8));

@@ -8,7 +8,8 @@ mod control;
 pub(crate) mod data_folder;
 mod jobs;
 mod models;
-mod pipelines;
+mod pauses;
+pub(crate) mod pipelines;
 mod readers;
 mod sources;
 pub(crate) mod system;
@@ -24,7 +25,9 @@ use thalweg_core::budget::Budget;
 use thalweg_core::env::Env;
 use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::store::Store;
+use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
+use thalweg_lake::delta::Delta;
 use thalweg_log::EmbeddedLog;
 use thalweg_models::Registry;
 use thalweg_project::Project;
@@ -70,6 +73,8 @@ pub(crate) struct App {
     pub store: Arc<dyn Store>,
     /// Every pipeline, sources' first.
     pub pipelines: Vec<Arc<Pipeline>>,
+    /// Tables of the lake, by name.
+    pub tables: BTreeMap<String, Arc<Delta>>,
     /// Status of each live feed.
     pub feeds: BTreeMap<String, Arc<FeedStatus>>,
     /// Jobs.
@@ -169,6 +174,7 @@ impl App {
             log,
             store,
             pipelines,
+            tables,
             feeds,
             scheduler,
             engine,
@@ -191,6 +197,9 @@ impl App {
         };
         if let Some(server) = &server {
             self.folder.publish_addresses(server.address())?;
+        }
+        if self.request.drain.is_none() {
+            self.restore_pauses().await?;
         }
         let mut running = Vec::new();
         for pipeline in &self.pipelines {
@@ -265,16 +274,23 @@ impl App {
     fn watch_silence(self: &Arc<Self>) {
         let app = Arc::clone(self);
         let Some(drain) = self.request.drain else { return };
+        if app.feeds.is_empty() {
+            app.feeds_silent.send_replace(true);
+            return;
+        }
         self.env.spawn(async move {
             let started = app.env.clock.now();
-            while app.env.sleep(Duration::from_millis(50)).await {
+            loop {
                 let now = app.env.clock.now();
-                let is_silent = app.feeds.values().all(|feed| {
-                    let last = feed.read(now).last_frame_at.unwrap_or(started).max(started);
-                    now.since(last) >= drain.idle
-                });
-                if is_silent {
+                let last_frames =
+                    app.feeds.values().filter_map(|feed| feed.read(now).last_frame_at);
+                let silent_since = last_frames.fold(started, Timestamp::max);
+                let left = drain.idle.saturating_sub(now.since(silent_since));
+                if left.is_zero() {
                     app.feeds_silent.send_replace(true);
+                    return;
+                }
+                if !app.env.sleep(left).await {
                     return;
                 }
             }
@@ -285,7 +301,7 @@ impl App {
     fn keep_house(&self) {
         let (env, log) = (self.env.clone(), Arc::clone(&self.log));
         self.env.spawn(async move {
-            while env.sleep(Duration::from_secs(300)).await {
+            while env.doze(Duration::from_secs(300)).await {
                 let (log, now) = (Arc::clone(&log), env.clock.now());
                 let removed = tokio::task::spawn_blocking(move || log.retain(now)).await;
                 if let Ok(Err(error)) = removed {

@@ -365,6 +365,14 @@ impl Sink for PostgresSink {
         Ok(committed)
     }
 
+    async fn adopt(&mut self, stamp: &Stamp, total: Committed) -> Result<()> {
+        Self::adopt(self, stamp, total).await
+    }
+
+    async fn reset(&mut self) -> Result<()> {
+        Self::reset(self).await
+    }
+
     async fn discard(&mut self) {
         self.staged.clear();
         self.staged_through = None;

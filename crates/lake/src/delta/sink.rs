@@ -52,6 +52,8 @@ struct Append {
     seen: Option<Stamp>,
     stamp: Stamp,
     adds: Vec<Add>,
+    /// How many rows count as appended afterwards, where a person says so.
+    rows: Option<u64>,
 }
 
 impl Append {
@@ -75,7 +77,9 @@ impl Append {
             // A table that was begun without a count has none.
             let own = held.as_ref().filter(|held| held.incarnation == self.stamp.incarnation);
             let rows = shared.rows(&mut self.head, own).await?;
-            let rows = rows.map(|before| before + actions::rows_added(&commit).unwrap_or(0));
+            let rows = self
+                .rows
+                .or_else(|| rows.map(|before| before + actions::rows_added(&commit).unwrap_or(0)));
             if let Some(rows) = rows {
                 commit.push(actions::rows_action(&self.stamp, rows)?);
             }
@@ -107,6 +111,39 @@ impl Append {
         );
         Error::fenced(format!("another writer has been at table `{}`", self.shared.name))
             .with_detail(format!("It {held} for pipeline `{}`.", self.stamp.pipeline))
+    }
+}
+
+impl DeltaSink {
+    /// Commits files and stamp; afterwards `rows` count as appended, or as many more as there are.
+    async fn append(
+        &mut self,
+        stamp: &Stamp,
+        adds: Vec<Add>,
+        rows: Option<u64>,
+    ) -> Result<Committed> {
+        let append = Append {
+            shared: self.shared.clone(),
+            head: self.shared.head.clone().lock_owned().await,
+            seen: self.seen.get(&stamp.pipeline).cloned(),
+            stamp: stamp.clone(),
+            adds,
+            rows,
+        };
+        // In a task of its own, a commit that is given up half way still ends before anybody, such
+        // as this sink opened again, can look at the head.
+        let appended = self.shared.env.spawn(append.run()).await;
+        let appended = appended
+            .map_err(|error| Error::internal("the commit was cut off").with_source(error))?;
+        let Some((version, rows)) = appended? else { return Ok(Committed::default()) };
+        self.rows = rows;
+        self.seen.insert(stamp.pipeline.clone(), stamp.clone());
+        self.moved_at = self.shared.env.clock.now();
+        let committed = self.shared.log.read(version).await?;
+        let rows_written = committed.as_deref().and_then(actions::rows_added).ok_or_else(|| {
+            Error::internal(format!("commit {version} just made does not say its rows"))
+        })?;
+        Ok(Committed { rows_written, rows_superseded: 0 })
     }
 }
 
@@ -163,27 +200,17 @@ impl Sink for DeltaSink {
                 return Ok(Committed::default());
             }
         }
-        let append = Append {
-            shared: self.shared.clone(),
-            head: self.shared.head.clone().lock_owned().await,
-            seen: self.seen.get(&stamp.pipeline).cloned(),
-            stamp: stamp.clone(),
-            adds,
-        };
-        // In a task of its own, a commit that is given up half way still ends before anybody, such
-        // as this sink opened again, can look at the head.
-        let appended = self.shared.env.spawn(append.run()).await;
-        let appended = appended
-            .map_err(|error| Error::internal("the commit was cut off").with_source(error))?;
-        let Some((version, rows)) = appended? else { return Ok(Committed::default()) };
-        self.rows = rows;
-        self.seen.insert(stamp.pipeline.clone(), stamp.clone());
-        self.moved_at = self.shared.env.clock.now();
-        let committed = self.shared.log.read(version).await?;
-        let rows_written = committed.as_deref().and_then(actions::rows_added).ok_or_else(|| {
-            Error::internal(format!("commit {version} just made does not say its rows"))
-        })?;
-        Ok(Committed { rows_written, rows_superseded: 0 })
+        self.append(stamp, adds, None).await
+    }
+
+    async fn adopt(&mut self, stamp: &Stamp, total: Committed) -> Result<()> {
+        self.open().await?;
+        let rows = Some(total.rows());
+        self.append(stamp, Vec::new(), rows).await.map(drop)
+    }
+
+    async fn reset(&mut self) -> Result<()> {
+        self.shared.reset().await.map(drop)
     }
 
     async fn discard(&mut self) {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
 use thalweg_core::Error;
-use thalweg_core::control::Action;
+use thalweg_core::control::{Action, TaskOutcome};
 use thalweg_core::time::Day;
 use utoipa::ToSchema;
 
@@ -120,6 +120,85 @@ pub(crate) async fn promote_model(
     act(app, Action::PromoteModel { model, version: request.version }).await
 }
 
+/// From where a run is run again.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetryRequest {
+    /// A task that is run again with all that comes after it, even if it succeeded.
+    from: Option<String>,
+}
+
+/// Which task of a run ended, and how.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MarkRequest {
+    /// The task.
+    task: String,
+    /// `succeeded`, `failed` or `skipped`.
+    #[schema(value_type = String)]
+    state: TaskOutcome,
+}
+
+/// Which versions of a table stay readable.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VacuumRequest {
+    /// Those younger than so many days; 7 when absent.
+    keep_days: Option<u32>,
+}
+
+/// Runs the failed and skipped tasks of a run again.
+#[utoipa::path(
+    post,
+    path = "/runs/{run}/retry",
+    tag = "actions",
+    params(("run" = String, Path, description = "its name")),
+    request_body = RetryRequest,
+    responses((status = 200, description = "what was done", body = Value), Problems)
+)]
+pub(crate) async fn retry_run(
+    State(app): State<App>,
+    Segment(run): Segment,
+    Body(request): Body<RetryRequest>,
+) -> Answer {
+    act(app, Action::RetryRun { run, from: request.from }).await
+}
+
+/// Says how a task of a run ended; what waited for it goes on accordingly.
+#[utoipa::path(
+    post,
+    path = "/runs/{run}/mark",
+    tag = "actions",
+    params(("run" = String, Path, description = "its name")),
+    request_body = MarkRequest,
+    responses((status = 200, description = "what was done", body = Value), Problems)
+)]
+pub(crate) async fn mark_task(
+    State(app): State<App>,
+    Segment(run): Segment,
+    Body(request): Body<MarkRequest>,
+) -> Answer {
+    act(app, Action::MarkTask { run, task: request.task, outcome: request.state }).await
+}
+
+/// Removes files of a table that no version of the last days needs.
+#[utoipa::path(
+    post,
+    path = "/tables/{table}/vacuum",
+    tag = "actions",
+    params(("table" = String, Path, description = "its name")),
+    request_body = VacuumRequest,
+    responses((status = 200, description = "what was done", body = Value), Problems)
+)]
+pub(crate) async fn vacuum_table(
+    State(app): State<App>,
+    Segment(table): Segment,
+    Body(request): Body<VacuumRequest>,
+) -> Answer {
+    let keep_days = request.keep_days.unwrap_or(7);
+    act(app, Action::VacuumTable { table, keep_days }).await
+}
+
 /// Actions that need no more than a name.
 macro_rules! actions_on_a_name {
     ($($(#[doc = $doc:literal])+ $handler:ident: $path:literal, $label:literal $name:ident, $action:ident;)+) => {$(
@@ -140,8 +219,6 @@ macro_rules! actions_on_a_name {
 actions_on_a_name! {
     /// Cancels a run.
     cancel_run: "/runs/{run}/cancel", "run" run, CancelRun;
-    /// Runs the failed and skipped tasks of a run again.
-    retry_run: "/runs/{run}/retry", "run" run, RetryRun;
     /// Trains every candidate of a model now.
     train_model: "/models/{model}/train", "model" model, TrainModel;
     /// Evaluates a model and applies the champion rule now.
@@ -152,6 +229,16 @@ actions_on_a_name! {
     pause_source: "/sources/{source}/pause", "source" source, PauseSource;
     /// Reads a paused source again.
     resume_source: "/sources/{source}/resume", "source" source, ResumeSource;
+    /// Holds the schedule of a job; what runs goes on.
+    pause_job: "/jobs/{job}/pause", "job" job, PauseJob;
+    /// Lets the schedule of a job go on.
+    resume_job: "/jobs/{job}/resume", "job" job, ResumeJob;
+    /// Stops a stream at the end of an epoch until it is resumed.
+    pause_stream: "/streams/{stream}/pause", "stream" stream, PauseStream;
+    /// Lets a paused stream go on.
+    resume_stream: "/streams/{stream}/resume", "stream" stream, ResumeStream;
+    /// Merges the small files of a table.
+    compact_table: "/tables/{table}/compact", "table" table, CompactTable;
     /// Takes over a target that holds another incarnation's stamp, from where that stands.
     adopt_sink: "/sinks/{sink}/adopt", "sink" sink, AdoptSink;
     /// Forgets what a target holds and writes it anew from what is kept.

@@ -87,6 +87,13 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(actions::rollback_model))
         .routes(routes!(actions::pause_source))
         .routes(routes!(actions::resume_source))
+        .routes(routes!(actions::mark_task))
+        .routes(routes!(actions::pause_job))
+        .routes(routes!(actions::resume_job))
+        .routes(routes!(actions::pause_stream))
+        .routes(routes!(actions::resume_stream))
+        .routes(routes!(actions::compact_table))
+        .routes(routes!(actions::vacuum_table))
         .routes(routes!(actions::adopt_sink))
         .routes(routes!(actions::reset_sink));
     OpenApiRouter::with_openapi(Document::openapi())

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow_json::ArrayWriter;
+use thalweg_core::env::Alarm;
 use thalweg_core::ledger::SourceLedger;
 use thalweg_core::schema::meta;
 use thalweg_core::sink::Epoch;
@@ -85,6 +86,7 @@ impl Pipeline {
     pub(super) async fn run_once(&self) -> Result<()> {
         self.status.say(PipelineState::Starting, None);
         let shared = &self.shared;
+        let busy = shared.env.clock.busy();
         let folder = shared.data.join("checkpoints");
         let checkpoints = Checkpoints::open(
             Arc::clone(&shared.env.disk),
@@ -138,6 +140,7 @@ impl Pipeline {
             life.run_again(record).await?;
         }
         self.status.say(PipelineState::Running, None);
+        drop(busy);
         life.go_on().await
     }
 
@@ -294,11 +297,12 @@ impl Life<'_> {
     async fn go_on(&mut self) -> Result<()> {
         let env = self.pipeline.shared.env.clone();
         loop {
-            let started = env.clock.now();
             let (mut record, chunks, at_end) = self.gather().await?;
+            let busy = env.clock.busy();
+            let started = env.clock.now();
             // Commits end while nothing arrives, too.
             self.tables_passed();
-            let stops = env.shutdown.is_cancelled();
+            let stops = env.shutdown.is_cancelled() || self.pipeline.still.is_asked();
             let drained = at_end && self.may_end();
             let is_bounded = self.inputs.values().all(|input| input.is_bounded());
             record.closes = drained && is_bounded && self.program.is_some();
@@ -307,10 +311,9 @@ impl Life<'_> {
                 self.run_epoch(&record, &chunks).await?;
             }
             let full = chunks.iter().any(|chunk| chunk.frames.len() >= EPOCH_FRAMES_MAX);
-            let due = env.clock.now().since(self.checkpointed_at)
-                >= self.pipeline.settings.checkpoint_every
+            let due = env.clock.now() >= self.checkpoint_due_at()
                 || self.bytes_since_checkpoint >= COMMIT_BYTES_MAX;
-            if (due || stops || drained) && (self.epoch > self.checkpointed || self.is_waiting()) {
+            if (due || stops || drained) && self.owes_checkpoint() {
                 self.checkpoint(stops || drained).await?;
             }
             if drained {
@@ -319,6 +322,7 @@ impl Life<'_> {
             if stops {
                 return Ok(());
             }
+            drop(busy);
             if !full && !chunks.is_empty() {
                 env.sleep(EPOCH_MIN).await;
             }
@@ -331,7 +335,9 @@ impl Life<'_> {
         let mut chunks = Vec::new();
         let mut at_end = true;
         let several = self.inputs.len() > 1;
-        let shutdown = self.pipeline.shared.env.shutdown.clone();
+        let env = &self.pipeline.shared.env;
+        // Nothing need arrive for a checkpoint to be due.
+        let mut due = self.owes_checkpoint().then(|| env.clock.alarm(self.checkpoint_due_at()));
         for (partition, input) in &mut self.inputs {
             let position = self.positions.entry(*partition).or_default();
             let limit = ReadLimit {
@@ -341,8 +347,13 @@ impl Life<'_> {
                 wait: if several { EPOCH_MIN } else { WAIT_MAX },
             };
             let chunk = tokio::select! {
+                biased;
                 chunk = input.read(position.next, limit) => chunk?,
-                () = shutdown.cancelled() => break,
+                () = env.shutdown.cancelled() => break,
+                () = ring(&mut due) => {
+                    at_end = false;
+                    break;
+                }
             };
             at_end &= chunk.at_end;
             if chunk.next > position.next || chunk.manifest.is_some() {
@@ -627,6 +638,15 @@ impl Life<'_> {
         lag
     }
 
+    fn checkpoint_due_at(&self) -> Timestamp {
+        self.checkpointed_at.plus(self.pipeline.settings.checkpoint_every)
+    }
+
+    /// Whether there is anything that a checkpoint would say or ask for.
+    fn owes_checkpoint(&self) -> bool {
+        self.epoch > self.checkpointed || self.is_waiting()
+    }
+
     /// Whether a sink has been handed rows that it was not asked to commit.
     fn is_waiting(&self) -> bool {
         self.outlets.iter().any(|outlet| outlet.asked < self.epoch)
@@ -675,6 +695,14 @@ fn outbox_limits(memory: u64) -> OutboxLimits {
     let memory_bytes = OUTBOX_LIMITS.memory_bytes.min(share).max(1 << 20);
     let segment_bytes = OUTBOX_LIMITS.segment_bytes.min(memory_bytes / 2);
     OutboxLimits { memory_bytes, segment_bytes, ..OUTBOX_LIMITS }
+}
+
+/// Waits for an alarm, for ever when there is none.
+async fn ring(alarm: &mut Option<Alarm>) {
+    match alarm {
+        Some(alarm) => alarm.wait().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Receipt and bytes of the frame with this offset.

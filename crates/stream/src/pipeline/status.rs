@@ -58,6 +58,8 @@ pub struct OperatorReading {
 pub enum PipelineState {
     /// Making its parts, going back to a checkpoint.
     Starting,
+    /// Standing still until a person resumes it.
+    Paused,
     /// Running recorded epochs again.
     Recovering,
     /// Reading.
@@ -75,6 +77,7 @@ impl PipelineState {
     pub fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Paused => "paused",
             Self::Recovering => "recovering",
             Self::Running => "running",
             Self::Retrying => "retrying",

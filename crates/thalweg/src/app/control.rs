@@ -1,13 +1,19 @@
 //! Actions, carried out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use thalweg_core::control::{Action, Control};
+use thalweg_core::control::{Action, Control, TaskOutcome};
+use thalweg_core::table::Table as _;
 use thalweg_core::{Error, Result};
+use thalweg_jobs::State;
+use thalweg_lake::delta::Delta;
+use thalweg_stream::pipeline::{Pipeline, SinkChange};
 
 use super::App;
+use super::pauses::Held;
 
 /// Carries out what a person asks of the running server.
 pub(super) struct Controls {
@@ -31,17 +37,51 @@ impl Control for Controls {
                 scheduler.cancel(&run).await?;
                 Ok(json!({ "run": run }))
             }
-            Action::RetryRun { run } => {
-                scheduler.retry(&run, None).await?;
-                Ok(json!({ "run": run }))
+            Action::RetryRun { run, from } => {
+                scheduler.retry(&run, from.as_deref()).await?;
+                Ok(json!({ "run": run, "from": from }))
+            }
+            Action::MarkTask { run, task, outcome } => {
+                let state = match outcome {
+                    TaskOutcome::Succeeded => State::Succeeded,
+                    TaskOutcome::Failed => State::Failed,
+                    TaskOutcome::Skipped => State::Skipped,
+                };
+                scheduler.mark(&run, &task, state).await?;
+                Ok(json!({ "run": run, "task": task, "state": state.word() }))
+            }
+            Action::PauseJob { job } => {
+                scheduler.pause(&job).await?;
+                Ok(json!({ "job": job, "state": "paused" }))
+            }
+            Action::ResumeJob { job } => {
+                scheduler.resume(&job).await?;
+                Ok(json!({ "job": job, "state": "running" }))
             }
             Action::PauseSource { source } => {
-                self.feed(&source)?.pause();
+                self.app.pause(Held::source(&self.app, &source)?, "admin").await?;
                 Ok(json!({ "source": source, "state": "paused" }))
             }
             Action::ResumeSource { source } => {
-                self.feed(&source)?.resume();
+                self.app.resume(Held::source(&self.app, &source)?).await?;
                 Ok(json!({ "source": source, "state": "running" }))
+            }
+            Action::PauseStream { stream } => {
+                self.app.pause(Held::stream(&self.app, &stream)?, "admin").await?;
+                Ok(json!({ "stream": stream, "state": "paused" }))
+            }
+            Action::ResumeStream { stream } => {
+                self.app.resume(Held::stream(&self.app, &stream)?).await?;
+                Ok(json!({ "stream": stream, "state": "running" }))
+            }
+            Action::CompactTable { table } => {
+                let (before, after) = self.table(&table)?.compact().await?;
+                Ok(json!({ "table": table, "files_before": before, "files_after": after }))
+            }
+            Action::VacuumTable { table, keep_days } => {
+                let keep = Duration::from_secs(u64::from(keep_days) * 86_400);
+                let removed = self.table(&table)?.vacuum(keep).await?;
+                Ok(json!({ "table": table, "files_removed": removed }))
             }
             Action::Shutdown => {
                 self.app.env.shutdown.cancel();
@@ -66,20 +106,33 @@ impl Control for Controls {
                 let decision = registry.rollback(&model, "admin", now, "asked for by hand").await?;
                 Ok(json!({ "model": model, "champion": decision.after }))
             }
-            Action::AdoptSink { sink } | Action::ResetSink { sink } => Err(Error::invalid(
-                format!("sink `{sink}` cannot be changed while the server runs"),
-            )
-            .with_hint("Adopting and resetting sinks is not built yet.")),
+            Action::AdoptSink { sink } => {
+                let epoch = self.fed(&sink)?.change_sink(&sink, SinkChange::Adopt).await?;
+                Ok(json!({ "sink": sink, "state": "adopted", "epoch": epoch }))
+            }
+            Action::ResetSink { sink } => {
+                self.fed(&sink)?.change_sink(&sink, SinkChange::Reset).await?;
+                Ok(json!({ "sink": sink, "state": "reset", "epoch": 0 }))
+            }
         }
     }
 }
 
 impl Controls {
-    fn feed(&self, source: &str) -> Result<&thalweg_connect::feed::FeedStatus> {
-        self.app
-            .feeds
-            .get(source)
-            .map(AsRef::as_ref)
-            .ok_or_else(|| Error::invalid(format!("no live source `{source}`")))
+    fn table(&self, name: &str) -> Result<&Delta> {
+        let table = self.app.tables.get(name).map(AsRef::as_ref);
+        table.ok_or_else(|| Error::invalid(format!("no table `{name}`")))
+    }
+
+    /// The pipeline that writes to a sink or table.
+    fn fed(&self, sink: &str) -> Result<&Pipeline> {
+        let feeds = |pipeline: &&Arc<Pipeline>| {
+            pipeline.deliveries().iter().any(|delivery| delivery.name == sink)
+        };
+        let pipeline = self.app.pipelines.iter().find(feeds).map(AsRef::as_ref);
+        pipeline.ok_or_else(|| {
+            Error::invalid(format!("no stream or source writes to a sink `{sink}`"))
+                .with_hint("`thalweg sinks list` shows what is written to.")
+        })
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn declare(
         let kept = latest(checked, name, schema, &source.key)?;
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
-            settings(project, source, name, true, &format!("{:?}", source.columns)),
+            settings(project, source, name, true, &fingerprint(None, source)),
             Box::new(parcel(name, None, None)),
             None,
             Some(tail),
@@ -88,7 +88,7 @@ pub(super) fn declare(
             }
             Shape::Final | Shape::Updating => (None, vec![results(query, boundaries.of(name))?]),
         };
-        let fingerprint = format!("{}\n{:?}", stream.sql.as_str(), source.columns);
+        let fingerprint = fingerprint(Some(stream.sql.as_str()), source);
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
@@ -105,7 +105,7 @@ pub(super) fn declare(
         let source = project
             .source(&query.source)
             .ok_or_else(|| Error::internal(format!("alert `{name}` has no source")))?;
-        let fingerprint = format!("{}\n{:?}", alert.when.as_str(), source.columns);
+        let fingerprint = fingerprint(Some(alert.when.as_str()), source);
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &format!("alert.{name}"), false, &fingerprint),
@@ -117,6 +117,36 @@ pub(super) fn declare(
         )));
     }
     Ok(pipelines)
+}
+
+/// What a pipeline computes: with another one its state is made anew.
+fn fingerprint(sql: Option<&str>, source: &Source) -> String {
+    match sql {
+        Some(sql) => format!("{sql}\n{:?}", source.columns),
+        None => format!("{:?}", source.columns),
+    }
+}
+
+/// The fingerprint of every pipeline of a project, by its name.
+pub(crate) fn fingerprints(project: &Project, checked: &Checked) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for source in &project.sources {
+        all.insert(source.name.value.clone(), fingerprint(None, source));
+    }
+    let streams = project.streams.iter().filter_map(|stream| {
+        let name = stream.name.as_str();
+        Some((name.to_owned(), checked.streams.get(name)?, stream.sql.as_str()))
+    });
+    let alerts = project.alerts.iter().filter_map(|alert| {
+        let name = alert.name.as_str();
+        Some((format!("alert.{name}"), checked.alerts.get(name)?, alert.when.as_str()))
+    });
+    for (name, query, sql) in streams.chain(alerts) {
+        if let Some(source) = project.source(&query.source) {
+            all.insert(name, fingerprint(Some(sql), source));
+        }
+    }
+    all
 }
 
 fn settings(

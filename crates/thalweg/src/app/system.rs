@@ -40,6 +40,9 @@ pub(super) struct World {
     pub forecasting: Forecasting,
 }
 
+/// Commits of a table that are shown.
+const HISTORY_MAX: usize = 1_000;
+
 /// Names and columns of every system table.
 pub(crate) fn schemas() -> Vec<(&'static str, SchemaRef)> {
     let schema = |columns: &[SystemColumn]| {
@@ -79,8 +82,10 @@ impl World {
             "system.quarantine" => self.quarantine().await?,
             "system.runs" => self.runs().await?,
             "system.sinks" => self.sinks(),
-            "system.sources" => self.sources(),
+            "system.sources" => self.sources().await?,
             "system.streams" => self.streams(),
+            "system.table_files" => self.table_files().await?,
+            "system.table_history" => self.table_history().await?,
             "system.tables" => self.lake().await?,
             "system.tasks" => self.tasks().await?,
             "system.topics" => self.topics(),
@@ -392,8 +397,9 @@ impl World {
         rows
     }
 
-    fn sources(&self) -> Vec<Value> {
+    async fn sources(&self) -> Result<Vec<Value>> {
         let now = self.env.clock.now();
+        let paused = super::pauses::reasons(self.store.as_ref()).await?;
         let mut rows = Vec::new();
         for source in &self.project.sources {
             let name = source.name.as_str();
@@ -428,9 +434,12 @@ impl World {
                     row["reason"] = json!(error);
                 }
             }
+            if let Some(reason) = paused.get(name) {
+                row["reason"] = json!(reason);
+            }
             rows.push(row);
         }
-        rows
+        Ok(rows)
     }
 
     fn streams(&self) -> Vec<Value> {
@@ -481,6 +490,32 @@ impl World {
                 "path": table.path.to_string_lossy(), "version": version, "files": files.len(),
                 "bytes": files.iter().map(|file| file.bytes).sum::<u64>(),
                 "rows": files.iter().filter_map(|file| file.rows).sum::<u64>(),
+            }));
+        }
+        Ok(rows)
+    }
+
+    async fn table_files(&self) -> Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        for (name, delta) in &self.tables {
+            rows.extend(delta.files().await?.into_iter().map(|file| {
+                json!({
+                    "table": name, "path": file.path, "bytes": file.bytes, "rows": file.rows,
+                    "day": file.day.map(|day| day.to_string()),
+                })
+            }));
+        }
+        Ok(rows)
+    }
+
+    async fn table_history(&self) -> Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        for (name, delta) in &self.tables {
+            rows.extend(delta.history(HISTORY_MAX).await?.into_iter().map(|commit| {
+                json!({
+                    "table": name, "version": commit.version, "at": instant(commit.at),
+                    "operation": commit.operation, "rows": commit.rows,
+                })
             }));
         }
         Ok(rows)

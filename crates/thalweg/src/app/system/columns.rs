@@ -187,6 +187,22 @@ pub(super) fn declared() -> Vec<Declared> {
             &["name"],
         ),
         table(
+            "system.table_files",
+            vec![("table", TEXT), ("path", TEXT), ("bytes", COUNT), ("rows", COUNT), ("day", TEXT)],
+            &["table", "path"],
+        ),
+        table(
+            "system.table_history",
+            vec![
+                ("table", TEXT),
+                ("version", COUNT),
+                ("at", timestamp_type()),
+                ("operation", TEXT),
+                ("rows", COUNT),
+            ],
+            &["table", "version"],
+        ),
+        table(
             "system.tables",
             vec![
                 ("name", TEXT),
