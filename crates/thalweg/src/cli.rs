@@ -1,19 +1,55 @@
 //! The command line: verbs, options, examples.
+//!
+//! Options that every verb knows are in [`Globals`]; a flag goes before `THALWEG_*`, that before the
+//! project file, that before the default. What a verb does is in `commands/`.
+
+mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::values::{ClockArg, ColorChoice, Export, Format, Outcome};
+use self::values::{clock, duration};
 
 /// Live feeds to tables, forecasts and dashboards that can be trusted.
 #[derive(Parser)]
-#[command(name = "thalweg", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "thalweg",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 ok, 1 it failed, 2 usage, 3 no server, 4 not confirmed, 130 interrupted.\n\
+                  Begin with: thalweg demo"
+)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+    /// What every verb knows.
+    #[command(flatten)]
+    pub globals: Globals,
+}
+
+/// What every verb knows.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Globals {
+    /// The project's folder; default the current one.
+    #[arg(long, global = true, env = "THALWEG_PROJECT", value_name = "DIR", alias = "dir")]
+    pub project: Option<PathBuf>,
+    /// The data folder; default `.thalweg` in the project's.
+    #[arg(long, global = true, env = "THALWEG_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of the server; default what the data folder says.
+    #[arg(long, global = true, env = "THALWEG_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// How the answer is printed.
+    #[arg(long, global = true, env = "THALWEG_FORMAT", value_enum)]
+    pub format: Option<Format>,
     /// When to use colours.
-    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    #[arg(long, global = true, env = "THALWEG_COLOR", value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
     /// Say only what went wrong.
     #[arg(long, short, global = true)]
@@ -21,51 +57,65 @@ pub(crate) struct Cli {
     /// Say more; twice for everything.
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-}
-
-/// When to use colours.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
+    /// Do what destroys something without asking.
+    #[arg(long, short, global = true)]
+    pub yes: bool,
 }
 
 /// What to do.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
+    /// Make a project that runs at once, offline.
+    #[command(
+        after_help = "Examples:\n  thalweg init shop\n  thalweg init shop --template empty\n  thalweg run shop"
+    )]
+    Init(InitArgs),
     /// Find every problem of a project, without network.
     #[command(
         after_help = "Examples:\n  thalweg check\n  thalweg check examples/market-lambda --format json"
     )]
-    Check(CheckArgs),
+    Check(Dir),
     /// Run a project in the foreground.
     #[command(
-        after_help = "Examples:\n  thalweg run\n  thalweg run --drain --idle 10s\n  thalweg run . --data-dir /var/lib/thalweg"
+        after_help = "Examples:\n  thalweg run\n  thalweg run --drain --idle 10s\n  thalweg run . --data-dir /var/lib/thalweg\n  thalweg run --clock 2023-12-22@max"
     )]
     Run(RunArgs),
     /// Run the market-lambda example against the built-in simulator; nothing to configure.
-    #[command(after_help = "Examples:\n  thalweg demo\n  thalweg demo --rate 1000")]
+    #[command(
+        after_help = "Examples:\n  thalweg demo\n  thalweg demo --rate 1000\n  thalweg demo --rate 0.01 --clock 2023-12-22@max"
+    )]
     Demo(DemoArgs),
+    /// Run a project, and run it anew whenever one of its files is saved.
+    #[command(after_help = "Examples:\n  thalweg dev\n  thalweg dev shop --http 127.0.0.1:0")]
+    Dev(DevArgs),
+    /// Show what an edit would keep, rebuild and back-fill.
+    #[command(after_help = "Examples:\n  thalweg plan\n  thalweg plan shop --format json")]
+    Plan(Dir),
     /// Ask a question in SQL: of the running server, else of the project's data.
     #[command(
-        after_help = "Examples:\n  thalweg sql -c 'SELECT * FROM hourly_volume'\n  thalweg sql -c 'SELECT * FROM system.ledger' --format csv"
+        after_help = "Examples:\n  thalweg sql -c 'SELECT * FROM hourly_volume'\n  thalweg sql -c 'SELECT * FROM system.ledger' --format csv\n  echo 'SELECT 1' | thalweg sql"
     )]
     Sql(SqlArgs),
     /// Show what went in and what came out, and whether it balances.
-    Ledger(ProjectArgs),
+    #[command(after_help = "Examples:\n  thalweg ledger\n  thalweg ledger --format csv")]
+    Ledger(Dir),
     /// Show what runs.
-    Status(ProjectArgs),
+    #[command(after_help = "Examples:\n  thalweg status\n  thalweg status --format json")]
+    Status(Dir),
     /// Show counts of valid and refused rows by source and check.
-    Quality(ProjectArgs),
+    #[command(after_help = "Examples:\n  thalweg quality")]
+    Quality(Dir),
     /// Look at refused rows.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  thalweg quarantine list\n  thalweg quarantine show trades 4711"
+    )]
     Quarantine(QuarantineVerb),
     /// Look at jobs and run them.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  thalweg jobs list\n  thalweg jobs run nightly --date 2023-12-22\n  thalweg jobs retry nightly@2023-12-22.manual --from hourly"
+    )]
     Jobs(JobsVerb),
     /// Run a job for each of several days.
     #[command(
@@ -73,24 +123,63 @@ pub(crate) enum Verb {
     )]
     Backfill(BackfillArgs),
     /// Look at models, train, evaluate and choose them.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  thalweg models list\n  thalweg models train next_price"
+    )]
     Models(ModelsVerb),
     /// Look at what came too late for its window.
-    Late(ProjectArgs),
+    #[command(after_help = "Examples:\n  thalweg late")]
+    Late(Dir),
     /// Look at stretches that a feed missed.
-    Gaps(ProjectArgs),
-    /// Look at tables of the lake.
-    Tables(ProjectArgs),
+    #[command(after_help = "Examples:\n  thalweg gaps")]
+    Gaps(Dir),
+    /// Look at tables of the lake, and keep them small.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  thalweg tables list\n  thalweg tables history trades_history\n  thalweg tables vacuum trades_history --keep-days 30"
+    )]
+    Tables(TablesVerb),
     /// Look at topics of the log.
-    Topics(ProjectArgs),
+    #[command(after_help = "Examples:\n  thalweg topics")]
+    Topics(Dir),
     /// Look at sources, pause and resume them.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  thalweg sources list\n  thalweg sources pause trades"
+    )]
     Sources(SourcesVerb),
+    /// Look at streams, pause and resume them.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  thalweg streams list\n  thalweg streams pause hourly"
+    )]
+    Streams(StreamsVerb),
+    /// Look at sinks; take over or empty the target of one that has stopped.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  thalweg sinks list\n  thalweg sinks adopt speed_table\n  thalweg sinks reset speed_table --yes"
+    )]
+    Sinks(SinksVerb),
     /// The exchange simulator alone.
     #[command(
         after_help = "Examples:\n  thalweg simulate\n  thalweg simulate --replay trades.ndjson --speed 1000"
     )]
     Simulate(SimulateArgs),
+    /// Open the running server's pages in a browser.
+    #[command(after_help = "Examples:\n  thalweg open")]
+    Open(Dir),
+    /// Draw what feeds what.
+    #[command(
+        after_help = "Examples:\n  thalweg graph\n  thalweg graph --format mermaid\n  thalweg graph --format svg > graph.svg"
+    )]
+    Graph(Dir),
+    /// Remove everything the project has stored in its data folder.
+    #[command(after_help = "Examples:\n  thalweg reset\n  thalweg reset --yes")]
+    Reset(Dir),
+    /// Name the broken link: configuration, environment, disk, ports, server, feeds, sinks, clock.
+    #[command(after_help = "Examples:\n  thalweg doctor\n  thalweg doctor --format json")]
+    Doctor(Dir),
     /// Explain the code of a problem.
     #[command(after_help = "Examples:\n  thalweg explain T0302")]
     Explain {
@@ -98,105 +187,72 @@ pub(crate) enum Verb {
         code: String,
     },
     /// Write the OpenAPI document or the schema of the project file to standard output.
+    #[command(after_help = "Examples:\n  thalweg export schema > schema.json")]
     Export {
-        /// Which of the two.
+        /// Which of them.
         #[arg(value_enum)]
         what: Export,
     },
     /// Write completions for a shell to standard output.
+    #[command(
+        after_help = "Examples:\n  thalweg completions bash > /etc/bash_completion.d/thalweg"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
 }
 
-/// What can be exported.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Export {
-    /// The OpenAPI document of the HTTP API.
-    Openapi,
-    /// The JSON Schema of the project file.
-    Schema,
-    /// The reference of the project file, as Markdown.
-    Reference,
-}
-
 /// Which project.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Dir {
+    /// The project's folder; as `--project`.
+    pub dir: Option<PathBuf>,
+}
+
+/// Options of `init`.
 #[derive(Args)]
-pub(crate) struct ProjectArgs {
-    /// The project's folder.
-    #[arg(default_value = ".")]
-    pub dir: PathBuf,
-    /// The data folder; default `.thalweg` in the project's.
-    #[arg(long, env = "THALWEG_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Address of the server; default what the data folder says.
-    #[arg(long, env = "THALWEG_SERVER")]
-    pub server: Option<String>,
-    /// How rows are printed.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-}
-
-/// How rows are printed.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Aligned columns.
-    Table,
-    /// Comma-separated values.
-    Csv,
-    /// One JSON array.
-    Json,
-    /// A JSON object a line.
-    Jsonl,
-    /// An Arrow IPC stream.
-    Arrow,
-}
-
-/// Options of `check`.
-#[derive(Args)]
-pub(crate) struct CheckArgs {
-    /// The project's folder.
-    #[arg(default_value = ".")]
-    pub dir: PathBuf,
-    /// How problems are printed.
-    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
-    pub format: CheckFormat,
-}
-
-/// How problems are printed.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CheckFormat {
-    /// For people.
-    Text,
-    /// One JSON array.
-    Json,
+pub(crate) struct InitArgs {
+    /// The folder to make; default the current one.
+    pub dir: Option<PathBuf>,
+    /// What to begin with; see `thalweg init --help`.
+    #[arg(long, default_value = "market-lambda", value_parser = crate::commands::templates())]
+    pub template: String,
 }
 
 /// Options of `run`.
 #[derive(Args)]
 pub(crate) struct RunArgs {
-    /// The project's folder.
-    #[arg(default_value = ".")]
-    pub dir: PathBuf,
-    /// The data folder; default `.thalweg` in the project's.
-    #[arg(long, env = "THALWEG_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
+    /// Which project.
+    #[command(flatten)]
+    pub dir: Dir,
     /// Read what there is, print the ledger, and end.
     #[arg(long)]
     pub drain: bool,
     /// With `--drain`: silence after which a live feed counts as drained.
     #[arg(long, default_value = "10s", value_parser = duration)]
-    pub idle: std::time::Duration,
+    pub idle: Duration,
     /// With `--drain`: how long sinks may take to commit the rest.
     #[arg(long, default_value = "60s", value_parser = duration)]
-    pub wait: std::time::Duration,
+    pub wait: Duration,
     /// Where HTTP listens; default what the project says, else 127.0.0.1:7070.
     #[arg(long, env = "THALWEG_HTTP")]
     pub http: Option<SocketAddr>,
-    /// The clock: an instant it begins at, and how fast it runs, as `2023-12-22T15:00:00Z@60`.
-    #[arg(long, value_parser = clock)]
+    /// The clock: where it begins and how fast it runs, as `2023-12-22T15:00:00Z@60`; `@max` leaps
+    /// over the time in which nothing is due.
+    #[arg(long, value_parser = clock, value_name = "FROM[@RATE|@max]")]
     pub clock: Option<ClockArg>,
+}
+
+/// Options of `dev`.
+#[derive(Args)]
+pub(crate) struct DevArgs {
+    /// Which project.
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Where HTTP listens; default what the project says, else 127.0.0.1:7070.
+    #[arg(long, env = "THALWEG_HTTP")]
+    pub http: Option<SocketAddr>,
 }
 
 /// Options of `demo`.
@@ -205,15 +261,15 @@ pub(crate) struct DemoArgs {
     /// Trades a second.
     #[arg(long, default_value_t = 20.0)]
     pub rate: f64,
-    /// The data folder; default a temporary one, removed at the end.
-    #[arg(long)]
-    pub data_dir: Option<PathBuf>,
     /// Where HTTP listens.
     #[arg(long, default_value = "127.0.0.1:7070")]
     pub http: SocketAddr,
     /// Seed of the made-up prices.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// The clock of exchange and project: where it begins and how fast it runs, as for `run`.
+    #[arg(long, value_parser = clock, value_name = "FROM[@RATE|@max]")]
+    pub clock: Option<ClockArg>,
 }
 
 /// Options of `sql`.
@@ -221,7 +277,7 @@ pub(crate) struct DemoArgs {
 pub(crate) struct SqlArgs {
     /// Which project.
     #[command(flatten)]
-    pub project: ProjectArgs,
+    pub dir: Dir,
     /// The statement.
     #[arg(short = 'c', long, conflicts_with = "file")]
     pub command: Option<String>,
@@ -234,7 +290,7 @@ pub(crate) struct SqlArgs {
 #[derive(Subcommand)]
 pub(crate) enum QuarantineVerb {
     /// List them, newest last.
-    List(ProjectArgs),
+    List(Dir),
     /// Show one whole, by source and offset.
     Show {
         /// The source or stream.
@@ -243,57 +299,65 @@ pub(crate) enum QuarantineVerb {
         offset: i64,
         /// Which project.
         #[command(flatten)]
-        project: ProjectArgs,
+        dir: Dir,
     },
+}
+
+/// A name, and which project it is in.
+#[derive(Args)]
+pub(crate) struct Named {
+    /// Its name.
+    pub name: String,
+    /// Which project.
+    #[command(flatten)]
+    pub dir: Dir,
 }
 
 /// What to do with jobs.
 #[derive(Subcommand)]
 pub(crate) enum JobsVerb {
     /// List them with their next runs.
-    List(ProjectArgs),
+    List(Dir),
     /// Start a run.
     Run {
         /// The job.
-        job: String,
+        #[command(flatten)]
+        job: Named,
         /// The day; default the period that just ended.
         #[arg(long)]
         date: Option<String>,
-        /// Which project.
-        #[command(flatten)]
-        project: ProjectArgs,
     },
+    /// Hold the schedule of a job; what runs goes on.
+    Pause(Named),
+    /// Let the schedule of a job go on.
+    Resume(Named),
     /// List the runs of a job, newest first.
-    History {
-        /// The job.
-        job: String,
-        /// Which project.
-        #[command(flatten)]
-        project: ProjectArgs,
-    },
+    History(Named),
     /// Show the tasks of a run with what they said.
-    Logs {
-        /// The run.
-        run: String,
-        /// Which project.
-        #[command(flatten)]
-        project: ProjectArgs,
-    },
+    Logs(Named),
     /// Cancel a run.
-    Cancel {
-        /// The run.
-        run: String,
-        /// Which project.
-        #[command(flatten)]
-        project: ProjectArgs,
-    },
+    Cancel(Named),
     /// Run the failed tasks of a run again.
     Retry {
         /// The run.
+        #[command(flatten)]
+        run: Named,
+        /// Also this task and all that come after it, even if they succeeded.
+        #[arg(long, value_name = "TASK")]
+        from: Option<String>,
+    },
+    /// Say how a task of a run ended.
+    Mark {
+        /// The run.
         run: String,
+        /// The task.
+        task: String,
+        /// How it ended.
+        #[arg(value_enum)]
+        outcome: Outcome,
         /// Which project.
         #[command(flatten)]
-        project: ProjectArgs,
+        dir: Dir,
     },
 }
 
@@ -301,57 +365,85 @@ pub(crate) enum JobsVerb {
 #[derive(Subcommand)]
 pub(crate) enum ModelsVerb {
     /// List them with who serves.
-    List(ProjectArgs),
+    List(Dir),
     /// Show the newest scores of every version, the baselines' too.
-    Scores(ProjectArgs),
+    Scores(Dir),
     /// Train every candidate now.
-    Train(OneModel),
+    Train(Named),
     /// Score the versions and apply the champion rule now.
-    Evaluate(OneModel),
+    Evaluate(Named),
     /// Make a version champion by hand.
     Promote {
         /// Number of the version.
         #[arg(long)]
         version: u64,
-        /// Which model.
+        /// The model.
         #[command(flatten)]
-        model: OneModel,
+        model: Named,
     },
     /// Bring back the champion before this one.
-    Rollback(OneModel),
+    Rollback(Named),
 }
 
-/// One model of a project.
-#[derive(Args)]
-pub(crate) struct OneModel {
-    /// The model.
-    pub model: String,
-    /// Which project.
-    #[command(flatten)]
-    pub project: ProjectArgs,
+/// What to do with tables.
+#[derive(Subcommand)]
+pub(crate) enum TablesVerb {
+    /// List them with version, files and rows.
+    List(Dir),
+    /// Show one: columns, who feeds it, where it lies.
+    Show(Named),
+    /// List the data files of one.
+    Files(Named),
+    /// List the commits of one, newest first.
+    History(Named),
+    /// Merge the small files of one.
+    Compact(Named),
+    /// Remove files that no version of the last days needs.
+    Vacuum {
+        /// The table.
+        #[command(flatten)]
+        table: Named,
+        /// Versions younger than this stay readable.
+        #[arg(long, default_value_t = 7)]
+        keep_days: u32,
+    },
 }
 
 /// What to do with sources.
 #[derive(Subcommand)]
 pub(crate) enum SourcesVerb {
     /// List them with what they have received.
-    List(ProjectArgs),
-    /// Close a live source's connection until it is resumed.
-    Pause {
-        /// The source.
-        source: String,
-        /// Which project.
-        #[command(flatten)]
-        project: ProjectArgs,
-    },
-    /// Connect a paused source again.
-    Resume {
-        /// The source.
-        source: String,
-        /// Which project.
-        #[command(flatten)]
-        project: ProjectArgs,
-    },
+    List(Dir),
+    /// Show all that is known of one.
+    Show(Named),
+    /// Stop reading one until it is resumed, over restarts too.
+    Pause(Named),
+    /// Read a paused one again.
+    Resume(Named),
+}
+
+/// What to do with streams.
+#[derive(Subcommand)]
+pub(crate) enum StreamsVerb {
+    /// List them with what went in and out.
+    List(Dir),
+    /// Show all that is known of one.
+    Show(Named),
+    /// Stop one at the end of an epoch until it is resumed, over restarts too.
+    Pause(Named),
+    /// Let a paused one go on.
+    Resume(Named),
+}
+
+/// What to do with sinks.
+#[derive(Subcommand)]
+pub(crate) enum SinksVerb {
+    /// List them with what they have written.
+    List(Dir),
+    /// Go on from what the target holds: its rows count as all that was handed over so far.
+    Adopt(Named),
+    /// Empty the target and write it anew from the first row that was handed over.
+    Reset(Named),
 }
 
 /// Options of `backfill`.
@@ -368,15 +460,6 @@ pub(crate) struct BackfillArgs {
     /// Only list the days.
     #[arg(long)]
     pub preview: bool,
-    /// Which project.
-    #[arg(long, default_value = ".")]
-    pub dir: PathBuf,
-    /// The data folder; default `.thalweg` in the project's.
-    #[arg(long, env = "THALWEG_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Address of the server; default what the data folder says.
-    #[arg(long, env = "THALWEG_SERVER")]
-    pub server: Option<String>,
 }
 
 /// Options of `simulate`.
@@ -396,43 +479,18 @@ pub(crate) struct SimulateArgs {
     pub speed: String,
     /// Longest pause of a replay.
     #[arg(long, default_value = "1s", value_parser = duration)]
-    pub max_pause: std::time::Duration,
+    pub max_pause: Duration,
     /// Recorded messages to send instead of made-up ones, one a line.
     #[arg(long)]
     pub replay: Vec<PathBuf>,
     /// Faults by plan, such as `stall@10s:60s,close@25s`.
     #[arg(long, default_value = "")]
     pub faults: String,
+    /// The clock: where it begins and how fast it runs, as for `run`. Two processes that leap do
+    /// not leap together: `demo --clock` has both in one.
+    #[arg(long, value_parser = clock, value_name = "FROM[@RATE|@max]")]
+    pub clock: Option<ClockArg>,
     /// The token that is accepted.
     #[arg(long, default_value = "demo")]
     pub token: String,
-}
-
-/// A clock with an origin and a rate.
-#[derive(Clone, Copy)]
-pub(crate) struct ClockArg {
-    /// What it reads at the start.
-    pub origin: thalweg_core::time::Timestamp,
-    /// How many times as fast as the machine's it runs.
-    pub rate: f64,
-}
-
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    thalweg_core::time::parse_duration(text)
-        .ok_or_else(|| "expected a length of time, such as 500ms, 10s or 5m".to_owned())
-}
-
-fn clock(text: &str) -> Result<ClockArg, String> {
-    let (origin, rate) = text.split_once('@').unwrap_or((text, "1"));
-    let origin = thalweg_core::time::Timestamp::parse(origin)
-        .ok_or("expected an instant, such as 2023-12-22T15:00:00Z")?;
-    if rate == "max" {
-        return Err("`@max` is not built yet; give a number".to_owned());
-    }
-    let rate: f64 = rate.parse().map_err(|_| "expected a number after `@`".to_owned())?;
-    if rate > 0.0 && rate.is_finite() {
-        Ok(ClockArg { origin, rate })
-    } else {
-        Err("the rate of a clock is above zero".to_owned())
-    }
 }

@@ -66,6 +66,13 @@ impl Client {
         answer.json().await.map_err(|error| self.lost(error))
     }
 
+    /// Reads something that is not rows.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
+        let asked = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let answer = asked.send().await.map_err(|error| self.lost(error))?;
+        answer.json().await.map_err(|error| self.lost(error))
+    }
+
     async fn send(&self, path: &str, body: &Value, accept: &str) -> Result<reqwest::Response> {
         let answer = self
             .http

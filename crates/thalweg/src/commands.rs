@@ -1,23 +1,33 @@
-//! One file a verb; here what they share.
+//! One file a verb, or a family of verbs; here what they share.
 
+mod actions;
 mod check;
-mod jobs;
+mod dev;
+mod doctor;
+mod graph;
+mod init;
+mod open;
+mod place;
+mod plan;
+mod reset;
 mod rows;
 mod run;
 mod simulate;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thalweg_core::Error;
 use thalweg_core::env::{Clock, Env};
 use thalweg_log::OsDisk;
-use thalweg_project::{Color, Loaded, Project};
+use thalweg_project::{Loaded, Project};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cli::{Cli, ColorChoice, Export, Verb};
+pub(crate) use self::init::templates;
+use self::place::Place;
+use crate::cli::{Cli, ClockArg, Dir, Export, Verb};
 
 /// Why a command ended, and the code it ends with.
 pub(crate) struct Failure {
@@ -37,43 +47,36 @@ pub(crate) fn unreachable_server(error: Error) -> Failure {
 }
 
 pub(crate) async fn run(cli: Cli) -> Result<u8, Failure> {
-    let is_colored = is_colored(cli.color);
+    let globals = cli.globals;
+    let at = |dir: Dir| Place::new(&globals, dir);
+    let here = || Place::new(&globals, Dir::default());
     match cli.verb {
-        Verb::Check(args) => check::run(&args, is_colored),
-        Verb::Run(args) => run::run(args, is_colored).await,
-        Verb::Demo(args) => run::demo(args, is_colored).await,
-        Verb::Sql(args) => rows::sql(args, is_colored).await,
-        Verb::Ledger(args) => {
-            rows::print(args, "SELECT part, name, count, value, balanced FROM system.ledger ORDER BY part, name, count", is_colored).await
-        }
-        Verb::Status(args) => {
-            rows::print(args, "SELECT name, 'source' AS kind, state, rows_valid AS rows, lag_records, watermark, reason FROM system.sources \
-                UNION ALL SELECT name, 'stream', state, rows_out, lag_records, watermark, reason FROM system.streams \
-                UNION ALL SELECT name, 'sink', state, rows_written, rows_waiting, NULL, reason FROM system.sinks \
-                UNION ALL SELECT name, 'table', state, rows, NULL, NULL, NULL FROM system.tables", is_colored).await
-        }
-        Verb::Quality(args) => {
-            rows::print(args, "SELECT name, \"check\", count(*) AS refused, max(received_at) AS newest FROM system.quarantine \
-                GROUP BY name, \"check\" ORDER BY name, \"check\"", is_colored).await
-        }
-        Verb::Quarantine(verb) => rows::quarantine(verb, is_colored).await,
-        Verb::Jobs(verb) => jobs::run(verb, is_colored).await,
-        Verb::Backfill(args) => jobs::backfill(args).await,
-        Verb::Models(verb) => jobs::models(verb, is_colored).await,
-        Verb::Late(args) => {
-            rows::print(args, "SELECT stream, window_start, \"partition\", \"offset\", \"row\", columns FROM system.late ORDER BY stream, \"offset\"", is_colored).await
-        }
-        Verb::Gaps(args) => {
-            rows::print(args, "SELECT source, key, \"from\", \"to\", state, reason FROM system.gaps ORDER BY \"from\" DESC", is_colored).await
-        }
-        Verb::Tables(args) => {
-            rows::print(args, "SELECT name, fed_by, version, files, rows, bytes, path FROM system.tables ORDER BY name", is_colored).await
-        }
-        Verb::Topics(args) => {
-            rows::print(args, "SELECT name, \"partition\", log_start, high_watermark, bytes FROM system.topics ORDER BY name", is_colored).await
-        }
-        Verb::Sources(verb) => jobs::sources(verb, is_colored).await,
+        Verb::Init(args) => init::run(&args, &here()),
+        Verb::Check(dir) => check::run(&at(dir)),
+        Verb::Run(args) => run::run(&at(args.dir.clone()), args).await,
+        Verb::Demo(args) => run::demo(&here(), args, globals.data_dir.clone()).await,
+        Verb::Dev(args) => dev::run(&at(args.dir.clone()), &args).await,
+        Verb::Plan(dir) => plan::run(&at(dir)).await,
+        Verb::Sql(args) => rows::sql(&at(args.dir.clone()), &args).await,
+        Verb::Ledger(dir) => rows::print(&at(dir), rows::LEDGER).await,
+        Verb::Status(dir) => rows::print(&at(dir), rows::STATUS).await,
+        Verb::Quality(dir) => rows::print(&at(dir), rows::QUALITY).await,
+        Verb::Quarantine(verb) => rows::quarantine(verb, at).await,
+        Verb::Jobs(verb) => actions::jobs(verb, at).await,
+        Verb::Backfill(args) => actions::backfill(&here(), &args).await,
+        Verb::Models(verb) => actions::models(verb, at).await,
+        Verb::Late(dir) => rows::print(&at(dir), rows::LATE).await,
+        Verb::Gaps(dir) => rows::print(&at(dir), rows::GAPS).await,
+        Verb::Tables(verb) => actions::tables(verb, at).await,
+        Verb::Topics(dir) => rows::print(&at(dir), rows::TOPICS).await,
+        Verb::Sources(verb) => actions::sources(verb, at).await,
+        Verb::Streams(verb) => actions::streams(verb, at).await,
+        Verb::Sinks(verb) => actions::sinks(verb, at).await,
         Verb::Simulate(args) => simulate::run(args).await,
+        Verb::Open(dir) => open::run(&at(dir)),
+        Verb::Graph(dir) => graph::run(&at(dir)).await,
+        Verb::Reset(dir) => reset::run(&at(dir)),
+        Verb::Doctor(dir) => doctor::run(&at(dir)).await,
         Verb::Explain { code } => explain(&code),
         Verb::Export { what } => {
             let text = match what {
@@ -107,20 +110,10 @@ fn explain(code: &str) -> Result<u8, Failure> {
     }
 }
 
-fn is_colored(choice: ColorChoice) -> bool {
-    let color = match choice {
-        ColorChoice::Auto => Color::Auto,
-        ColorChoice::Always => Color::Always,
-        ColorChoice::Never => Color::Never,
-    };
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    color.is_on(std::io::IsTerminal::is_terminal(&std::io::stderr()), no_color)
-}
-
 /// What the machine gives: its clock unless another is asked for, its files.
-pub(crate) fn machine(clock: Option<Clock>) -> Env {
+pub(crate) fn machine(clock: Option<ClockArg>) -> Env {
     Env {
-        clock: clock.unwrap_or_else(Clock::system),
+        clock: clock.map_or_else(Clock::system, ClockArg::start),
         disk: Arc::new(OsDisk),
         shutdown: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -129,18 +122,35 @@ pub(crate) fn machine(clock: Option<Clock>) -> Env {
     }
 }
 
+/// Which signal ended the process.
+pub(crate) struct Signals {
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// The code to end with: 130 when a person interrupted it.
+    pub(crate) fn code(&self) -> u8 {
+        if self.interrupted.load(Ordering::Relaxed) { 130 } else { 0 }
+    }
+}
+
 /// Ends the process when it is asked to, once; asked again, at once.
-pub(crate) fn listen_to_signals(env: &Env) {
+pub(crate) fn listen_to_signals(env: &Env) -> Signals {
     use tokio::signal::unix::{SignalKind, signal};
     let shutdown = env.shutdown.clone();
+    let signals = Signals { interrupted: Arc::default() };
+    let interrupted = Arc::clone(&signals.interrupted);
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::warn!("signals cannot be listened to");
-        return;
+        return signals;
     };
     let wait = async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => interrupted.store(true, Ordering::Relaxed),
+        }
         shutdown.cancel();
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         std::process::exit(130);
@@ -151,6 +161,7 @@ pub(crate) fn listen_to_signals(env: &Env) {
         reason = "ends with the process, which must not wait for it"
     )]
     tokio::spawn(wait);
+    signals
 }
 
 /// Loads a project with the environment's secrets.
@@ -178,14 +189,4 @@ pub(crate) fn load_checked(
             .with_hint("A project is a folder with a thalweg.toml.")
             .into()),
     }
-}
-
-/// The data folder of a project.
-pub(crate) fn data_dir(dir: &Path, given: Option<&PathBuf>) -> PathBuf {
-    given.cloned().unwrap_or_else(|| dir.join(".thalweg"))
-}
-
-/// Bind parameters of nothing.
-pub(crate) fn no_params() -> BTreeMap<String, serde_json::Value> {
-    BTreeMap::new()
 }

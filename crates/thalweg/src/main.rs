@@ -1,7 +1,7 @@
 //! The `thalweg` binary: the command line, and the wiring of every part.
 //!
 //! stdout is data, stderr is people. Exit codes: 0 ok, 1 the thing failed, 2 usage, 3 server not
-//! reachable, 130 interrupted.
+//! reachable, 4 not confirmed, 130 interrupted.
 
 mod app;
 mod check;
@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod commands;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ use crate::cli::Cli;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("THALWEG_LOG").unwrap_or_else(|_| {
-        EnvFilter::new(match (cli.quiet, cli.verbose) {
+        EnvFilter::new(match (cli.globals.quiet, cli.globals.verbose) {
             (true, _) => "error",
             (false, 0) => "warn",
             (false, 1) => "info",

@@ -9,8 +9,7 @@ use thalweg_core::{Error, Result};
 use crate::cli::Format;
 
 /// Prints rows to standard output.
-pub(crate) fn print(rows: &[RecordBatch], format: Format, is_colored: bool) -> Result<()> {
-    let _ = is_colored;
+pub(crate) fn print(rows: &[RecordBatch], format: Format) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match write(rows, format, &mut out) {
         // Whoever reads has seen enough.
@@ -26,7 +25,7 @@ pub(crate) fn print_to_stderr(rows: &[RecordBatch]) -> Result<()> {
 
 fn write(rows: &[RecordBatch], format: Format, out: &mut impl Write) -> Result<()> {
     match format {
-        Format::Table => {
+        Format::Table | Format::Text => {
             let table = pretty_format_batches(rows).map_err(failed)?;
             writeln!(out, "{table}").map_err(failed)?;
         }
@@ -61,6 +60,10 @@ fn write(rows: &[RecordBatch], format: Format, out: &mut impl Write) -> Result<(
                 }
                 writer.finish().map_err(failed)?;
             }
+        }
+        Format::Mermaid | Format::Svg => {
+            return Err(Error::invalid("rows are no graph")
+                .with_hint("Print them as table, csv, json, jsonl or arrow."));
         }
     }
     out.flush().map_err(failed)

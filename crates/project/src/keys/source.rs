@@ -108,7 +108,7 @@ pub(super) const KEYS: &[Key] = &[
     key("source.*.finnhub.symbols", TEXTS, "Symbols to subscribe to.")
         .example(r#"["AAPL", "BINANCE:BTCUSDT"]"#)
         .required(),
-    key("source.*.finnhub.url", Shape::Secret, "Its address; that of `thalweg simulate`, say.")
+    key("source.*.finnhub.url", Shape::Secret, "Its address; that of `thalweg simulate`, say, or `simulator:` for the one that is built in.")
         .default("wss://ws.finnhub.io"),
     key(
         "source.*.file",

@@ -1,18 +1,36 @@
 //! `sql` and the verbs that are one query: against the running server, else in process.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use thalweg_core::Error;
 use thalweg_core::query::Query;
 
-use super::{Failure, data_dir, load, load_checked, machine, no_params, unreachable_server};
-use crate::app::{App, Request, data_folder};
-use crate::cli::{ProjectArgs, QuarantineVerb, SqlArgs};
+use super::place::{Place, of_server};
+use super::{Failure, load, load_checked, machine, unreachable_server};
+use crate::app::{App, Request};
+use crate::cli::{Dir, Format, QuarantineVerb, SqlArgs};
 use crate::client::Client;
 use crate::output;
+use crate::progress;
 
-pub(super) async fn sql(args: SqlArgs, is_colored: bool) -> Result<u8, Failure> {
+pub(super) const LEDGER: &str =
+    "SELECT part, name, count, value, balanced FROM system.ledger ORDER BY part, name, count";
+pub(super) const STATUS: &str = "SELECT name, 'source' AS kind, state, rows_valid AS rows, lag_records, watermark, reason FROM system.sources \
+     UNION ALL SELECT name, 'stream', state, rows_out, lag_records, watermark, reason FROM system.streams \
+     UNION ALL SELECT name, 'sink', state, rows_written, rows_waiting, NULL, reason FROM system.sinks \
+     UNION ALL SELECT name, 'table', state, rows, NULL, NULL, NULL FROM system.tables";
+pub(super) const QUALITY: &str = "SELECT name, \"check\", count(*) AS refused, max(received_at) AS newest FROM system.quarantine \
+     GROUP BY name, \"check\" ORDER BY name, \"check\"";
+pub(super) const LATE: &str = "SELECT stream, window_start, \"partition\", \"offset\", \"row\", columns FROM system.late ORDER BY stream, \"offset\"";
+pub(super) const GAPS: &str =
+    "SELECT source, key, \"from\", \"to\", state, reason FROM system.gaps ORDER BY \"from\" DESC";
+pub(super) const TOPICS: &str =
+    "SELECT name, \"partition\", log_start, high_watermark, bytes FROM system.topics ORDER BY name";
+
+pub(super) async fn sql(place: &Place, args: &SqlArgs) -> Result<u8, Failure> {
     let text = match (&args.command, &args.file) {
         (Some(text), _) => text.clone(),
         (None, Some(file)) if file.as_os_str() != "-" => {
@@ -28,43 +46,50 @@ pub(super) async fn sql(args: SqlArgs, is_colored: bool) -> Result<u8, Failure> 
             text
         }
     };
-    print(args.project, &text, is_colored).await
+    print(place, &text).await
 }
 
-pub(super) async fn quarantine(verb: QuarantineVerb, is_colored: bool) -> Result<u8, Failure> {
+pub(super) async fn quarantine(
+    verb: QuarantineVerb,
+    at: impl Fn(Dir) -> Place,
+) -> Result<u8, Failure> {
     match verb {
-        QuarantineVerb::List(args) => {
+        QuarantineVerb::List(dir) => {
             let sql = "SELECT name, \"offset\", \"row\", \"check\", reason, received_at, length \
                        FROM system.quarantine ORDER BY received_at, \"offset\", \"row\"";
-            print(args, sql, is_colored).await
+            print(&at(dir), sql).await
         }
-        QuarantineVerb::Show { name, offset, project } => {
-            let name = name.replace('\'', "''");
+        QuarantineVerb::Show { name, offset, dir } => {
             let sql = format!(
-                "SELECT * FROM system.quarantine WHERE name = '{name}' AND \"offset\" = {offset}"
+                "SELECT * FROM system.quarantine WHERE name = {} AND \"offset\" = {offset}",
+                text(&name)
             );
-            print(project, &sql, is_colored).await
+            print(&at(dir), &sql).await
         }
     }
 }
 
+/// A text as SQL writes it.
+pub(super) fn text(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
 /// Runs a query and prints its rows.
-pub(super) async fn print(args: ProjectArgs, sql: &str, is_colored: bool) -> Result<u8, Failure> {
-    let data = data_dir(&args.dir, args.data_dir.as_ref());
-    let server = args.server.clone().or_else(|| data_folder::address_of(&data));
-    let rows = match server {
-        Some(server) => {
-            let client = Client::new(&server, &data).map_err(unreachable_server)?;
-            client.query(sql, &no_params()).await?
-        }
-        None => {
-            let (project, checked) = load_checked(load(&args.dir), is_colored)?;
-            let request = Request { data, drain: None, http: None };
-            let app = Arc::new(App::open(project, checked, machine(None), request).await?);
-            app.catch_up().await?;
-            app.engine.collect(Query::new(sql)).await?
-        }
-    };
-    output::print(&rows, args.format, is_colored)?;
+pub(super) async fn print(place: &Place, sql: &str) -> Result<u8, Failure> {
+    let rows = progress::during(place.is_quiet, "running the query", query(place, sql)).await?;
+    output::print(&rows, place.format.unwrap_or(Format::Table))?;
     Ok(0)
+}
+
+/// The rows of a query.
+pub(super) async fn query(place: &Place, sql: &str) -> Result<Vec<RecordBatch>, Failure> {
+    if let Some(server) = place.server() {
+        let client = Client::new(&server, &place.data).map_err(unreachable_server)?;
+        return client.query(sql, &BTreeMap::new()).await.map_err(of_server);
+    }
+    let (project, checked) = load_checked(load(&place.dir), place.is_colored)?;
+    let request = Request { data: place.data.clone(), drain: None, http: None };
+    let app = Arc::new(App::open(project, checked, machine(None), request).await?);
+    app.catch_up().await?;
+    Ok(app.engine.collect(Query::new(sql)).await?)
 }

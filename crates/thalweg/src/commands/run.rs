@@ -5,50 +5,85 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use thalweg_core::env::{Clock, Env};
+use thalweg_core::env::Env;
 use thalweg_core::query::Query;
 use thalweg_core::{Error, ErrorKind};
-use thalweg_project::{Connector, Project, Target};
-use thalweg_simulator::{Feed, MarketConfig, Simulator, SimulatorConfig};
+use thalweg_project::{Connector, Project, Secret, Target};
+use thalweg_simulator::{Feed, MarketConfig, Simulator, SimulatorConfig, Token};
 
-use super::{Failure, data_dir, listen_to_signals, load, load_checked, machine};
+use super::place::Place;
+use super::rows::LEDGER;
+use super::{Failure, listen_to_signals, load, load_checked, machine};
 use crate::app::{App, DrainRequest, Request};
 use crate::cli::{DemoArgs, Format, RunArgs};
 use crate::output;
+use crate::progress::{self, Count};
 
-const DEMO: &str = include_str!("../../../../examples/market-lambda/thalweg.toml");
+/// The address of a feed that stands for the built-in simulator.
+pub(super) const BUILT_IN: &str = "simulator:";
 
-pub(super) async fn run(args: RunArgs, is_colored: bool) -> Result<u8, Failure> {
-    let (project, checked) = load_checked(load(&args.dir), is_colored)?;
-    let env = machine(args.clock.map(|clock| Clock::scaled(clock.origin, clock.rate)));
-    listen_to_signals(&env);
+/// What the demo runs.
+pub(super) const DEMO: &str = include_str!("../../../../examples/market-lambda/thalweg.toml");
+
+pub(super) async fn run(place: &Place, args: RunArgs) -> Result<u8, Failure> {
+    let (mut project, checked) = load_checked(load(&place.dir), place.is_colored)?;
+    let env = machine(args.clock);
+    let signals = listen_to_signals(&env);
+    simulate_feeds(&env, &mut project).await?;
     let http =
         (!args.drain || args.http.is_some()).then(|| args.http.unwrap_or(project.server.http));
     let request = Request {
-        data: data_dir(&args.dir, args.data_dir.as_ref()),
+        data: place.data.clone(),
         drain: args.drain.then_some(DrainRequest { idle: args.idle, wait: args.wait }),
         http,
     };
     let app = Arc::new(App::open(project, checked, env, request).await?);
-    let ended = Arc::clone(&app).run().await;
     if args.drain {
-        return finish_drain(&app, ended, is_colored).await;
+        let count = || Some(Count { done: rows_read(&app), total: None });
+        let drain = Arc::clone(&app).run();
+        let ended = progress::follow(place.is_quiet, "draining", count, drain).await;
+        if signals.code() != 0 {
+            return Ok(signals.code());
+        }
+        return finish_drain(&app, ended, place.format.unwrap_or(Format::Table)).await;
     }
-    ended?;
-    Ok(0)
+    app.run().await?;
+    Ok(signals.code())
+}
+
+/// Rows that sources have given so far.
+fn rows_read(app: &App) -> u64 {
+    let sources = app.pipelines.iter().filter(|pipeline| pipeline.is_source());
+    sources.map(|pipeline| pipeline.status().read().source.rows_valid).sum()
+}
+
+/// Starts the built-in simulator if a feed asks for it, and points those feeds at it.
+pub(super) async fn simulate_feeds(env: &Env, project: &mut Project) -> Result<(), Error> {
+    for source in &mut project.sources {
+        let Connector::Finnhub(finnhub) = &mut source.connector else { continue };
+        if finnhub.url.reveal() != BUILT_IN {
+            continue;
+        }
+        let token = Token::new(finnhub.token.reveal());
+        let config = SimulatorConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token,
+            ..SimulatorConfig::default()
+        };
+        let simulator = Simulator::start(env, config).await?;
+        finnhub.url = Secret::new(simulator.finnhub_url());
+    }
+    Ok(())
 }
 
 /// Prints the ledger, and says what did not balance or commit.
 async fn finish_drain(
     app: &App,
     ended: thalweg_core::Result<()>,
-    is_colored: bool,
+    format: Format,
 ) -> Result<u8, Failure> {
-    let query = Query::new(
-        "SELECT part, name, count, value, balanced FROM system.ledger ORDER BY part, name, count",
-    );
-    let rows = app.engine.collect(query).await?;
-    output::print(&rows, Format::Table, is_colored)?;
+    let rows = app.engine.collect(Query::new(LEDGER)).await?;
+    output::print(&rows, format)?;
     let query =
         Query::new("SELECT DISTINCT part, name, problem FROM system.ledger WHERE NOT balanced");
     let broken = app.engine.collect(query).await?;
@@ -62,9 +97,13 @@ async fn finish_drain(
     Ok(0)
 }
 
-pub(super) async fn demo(args: DemoArgs, is_colored: bool) -> Result<u8, Failure> {
-    let env = Env { seed: args.seed, ..machine(None) };
-    listen_to_signals(&env);
+pub(super) async fn demo(
+    place: &Place,
+    args: DemoArgs,
+    data_dir: Option<PathBuf>,
+) -> Result<u8, Failure> {
+    let env = Env { seed: args.seed, ..machine(args.clock) };
+    let signals = listen_to_signals(&env);
     let config = SimulatorConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         feed: Feed::Market(MarketConfig { rate: args.rate, ..MarketConfig::default() }),
@@ -72,11 +111,11 @@ pub(super) async fn demo(args: DemoArgs, is_colored: bool) -> Result<u8, Failure
     };
     let simulator = Simulator::start(&env, config).await?;
     let url = simulator.finnhub_url();
-    let temporary = match &args.data_dir {
+    let temporary = match &data_dir {
         Some(_) => None,
         None => Some(temporary_folder()?),
     };
-    let folder = args.data_dir.clone().or_else(|| temporary.clone()).unwrap_or_default();
+    let folder = data_dir.or_else(|| temporary.clone()).unwrap_or_default();
     let files = BTreeMap::from([(PathBuf::from("thalweg.toml"), DEMO.as_bytes().to_vec())]);
     // What the demo leaves out below asks for these; nothing is sent anywhere.
     let secrets = |name: &str| match name {
@@ -86,10 +125,10 @@ pub(super) async fn demo(args: DemoArgs, is_colored: bool) -> Result<u8, Failure
         _ => None,
     };
     let (mut project, checked) =
-        load_checked(Project::load_from(&folder, &files, &secrets), is_colored)?;
+        load_checked(Project::load_from(&folder, &files, &secrets), place.is_colored)?;
     for source in &mut project.sources {
         if let Connector::Finnhub(finnhub) = &mut source.connector {
-            finnhub.url = thalweg_project::Secret::new(url.clone());
+            finnhub.url = Secret::new(url.clone());
         }
     }
     project.sinks.retain(|sink| !matches!(sink.target, Target::Postgres(_)));
@@ -104,7 +143,7 @@ pub(super) async fn demo(args: DemoArgs, is_colored: bool) -> Result<u8, Failure
         tracing::warn!(%error, folder = %folder.display(), "the demo's folder stays");
     }
     ended?;
-    Ok(0)
+    Ok(signals.code())
 }
 
 fn temporary_folder() -> Result<PathBuf, Error> {

@@ -9,8 +9,8 @@ use super::{Failure, listen_to_signals, machine};
 use crate::cli::SimulateArgs;
 
 pub(super) async fn run(args: SimulateArgs) -> Result<u8, Failure> {
-    let env = Env { seed: args.seed, ..machine(None) };
-    listen_to_signals(&env);
+    let env = Env { seed: args.seed, ..machine(args.clock) };
+    let signals = listen_to_signals(&env);
     let feed = if args.replay.is_empty() {
         Feed::Market(MarketConfig { rate: args.rate, ..MarketConfig::default() })
     } else {
@@ -32,5 +32,5 @@ pub(super) async fn run(args: SimulateArgs) -> Result<u8, Failure> {
     env.shutdown.cancelled().await;
     let statistics = simulator.statistics();
     eprintln!("{statistics:?}");
-    Ok(0)
+    Ok(signals.code())
 }

@@ -4,6 +4,7 @@
 //! A test that needs it and finds none says so and passes; with `CI=true` it fails.
 
 mod check;
+mod clock;
 mod crash;
 mod merged;
 mod postgres;
@@ -11,4 +12,5 @@ mod project;
 mod recorded;
 mod robust;
 mod serve;
+mod steering;
 mod support;
