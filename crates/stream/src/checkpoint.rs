@@ -20,7 +20,7 @@ use arrow_ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thalweg_core::env::Disk;
-use thalweg_core::ledger::{SinkLedger, SourceLedger};
+use thalweg_core::ledger::{OperatorLedger, SinkLedger, SourceLedger};
 use thalweg_core::sink::Epoch;
 use thalweg_core::store::{Expected, Store};
 use thalweg_core::topic::Offset;
@@ -58,6 +58,9 @@ pub struct Head {
     pub source: SourceLedger,
     /// Committed epoch and counts of each sink.
     pub sinks: BTreeMap<String, SinkPosition>,
+    /// Counts of each operator, in the order of the flow.
+    #[serde(default)]
+    pub ledgers: Vec<OperatorLedger>,
     /// First offset of the epoch records behind this checkpoint.
     pub epochs_from: Offset,
     /// First offset of the side topics behind this checkpoint, by topic.

@@ -29,7 +29,7 @@ use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-pub use self::status::{OperatorReading, PipelineReading, PipelineState, Status};
+pub use self::status::{PipelineReading, PipelineState, Status};
 pub use self::still::SinkChange;
 use self::still::Still;
 use crate::checkpoint::Checkpoints;
@@ -231,6 +231,7 @@ impl Pipeline {
             status.epoch = head.epoch;
             status.watermark = head.watermark.current();
             status.source = head.source;
+            status.operators.clone_from(&head.ledgers);
         });
         *lock(&self.stopped) = head
             .sinks

@@ -285,6 +285,7 @@ fn crash(setup: &Setup, query: &StreamQuery, mut program: Program) -> Program {
         watermark: Watermark::new(0),
         source: Default::default(),
         sinks: BTreeMap::new(),
+        ledgers: Vec::new(),
         epochs_from: 0,
         sides_from: BTreeMap::new(),
         query: String::new(),

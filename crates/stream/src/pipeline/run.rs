@@ -8,7 +8,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow_json::ArrayWriter;
 use thalweg_core::env::Alarm;
-use thalweg_core::ledger::SourceLedger;
+use thalweg_core::ledger::{OperatorLedger, SourceLedger};
 use thalweg_core::schema::meta;
 use thalweg_core::sink::Epoch;
 use thalweg_core::source::{Chunk, Input, ReadLimit};
@@ -25,7 +25,6 @@ use crate::intake::{self, Intake};
 use crate::operators::Tick;
 use crate::operators::expressions::engine_error;
 use crate::outbox::OutboxLimits;
-use crate::pipeline::OperatorReading;
 use crate::program::{Program, Sides};
 use crate::sides::{LATE, LateRecord, QUARANTINE, QuarantineRecord, SideWriter};
 use crate::watermark::Watermark;
@@ -236,6 +235,12 @@ impl Life<'_> {
                     }
                 }
                 self.holds.push_back((self.epoch, self.positions.clone(), self.epochs_from));
+                self.pipeline.status.update(|status| {
+                    status.epoch = self.epoch;
+                    status.watermark = self.watermark.current();
+                    status.source = self.ledger;
+                    status.operators = self.operator_ledgers();
+                });
                 if let Some(tail) = &self.pipeline.tail {
                     // No rows: how far event time had come when the table held this epoch.
                     let now = self.pipeline.shared.env.clock.now();
@@ -389,7 +394,8 @@ impl Life<'_> {
             if let Some(highest) = taken.highest {
                 self.watermark.see(chunk.frames.partition, highest);
             }
-            for notice in taken.notices {
+            // Every pipeline of a source reads its errors; one tells them.
+            for notice in taken.notices.iter().filter(|_| pipeline.is_source()) {
                 tracing::warn!(source = pipeline.source(), notice, "the feed reports an error");
             }
             if pipeline.is_source() {
@@ -452,12 +458,7 @@ impl Life<'_> {
                 u64::try_from(env.clock.now().since(started).as_micros()).unwrap_or(u64::MAX);
             if let Some(program) = &self.program {
                 status.state_bytes = program.state_bytes();
-                status.operators = program
-                    .operators()
-                    .iter()
-                    .enumerate()
-                    .map(|(number, operator)| OperatorReading { number, ledger: operator.ledger() })
-                    .collect();
+                status.operators = self.operator_ledgers();
             }
             if let Some(last) =
                 chunks.iter().filter_map(|chunk| chunk.frames.spans.last()).next_back()
@@ -466,6 +467,11 @@ impl Life<'_> {
             }
         });
         Ok(())
+    }
+
+    fn operator_ledgers(&self) -> Vec<OperatorLedger> {
+        let operators = self.program.iter().flat_map(Program::operators);
+        operators.map(|operator| operator.ledger()).collect()
     }
 
     /// Gives the rows of an epoch to sinks and readers.
@@ -559,6 +565,7 @@ impl Life<'_> {
                     watermark: self.watermark.clone(),
                     source: self.ledger,
                     sinks,
+                    ledgers: self.operator_ledgers(),
                     epochs_from,
                     sides_from: BTreeMap::from([
                         (QUARANTINE.to_owned(), self.quarantine.end().await?),

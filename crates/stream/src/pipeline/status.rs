@@ -28,8 +28,8 @@ pub struct PipelineReading {
     pub watermark: Timestamp,
     /// Counts of the source; of interest for a source's own pipeline.
     pub source: SourceLedger,
-    /// Counts of each operator, in order.
-    pub operators: Vec<OperatorReading>,
+    /// Counts of each operator, in the order of the flow.
+    pub operators: Vec<OperatorLedger>,
     /// Rows given to sinks and readers.
     pub rows_out: u64,
     /// Records of the journal not read yet.
@@ -42,15 +42,6 @@ pub struct PipelineReading {
     pub checkpoint: Option<(Epoch, u64, Timestamp)>,
     /// When the newest row given was received.
     pub newest_received_at: Option<Timestamp>,
-}
-
-/// Counts of one operator.
-#[derive(Clone, Debug)]
-pub struct OperatorReading {
-    /// Its number within the pipeline.
-    pub number: usize,
-    /// What went in and came out.
-    pub ledger: OperatorLedger,
 }
 
 /// What a pipeline is doing.

@@ -269,10 +269,10 @@ impl World {
                 let broken = reading.source.broken().join("; ");
                 count(&mut rows, "source", &reading.name, &reading.source, &broken);
             }
-            for operator in &reading.operators {
-                let name = format!("{}.{}", reading.name, operator.number);
-                let broken = operator.ledger.broken().join("; ");
-                count(&mut rows, "operator", &name, &operator.ledger, &broken);
+            for (number, operator) in reading.operators.iter().enumerate() {
+                let name = format!("{}.{number}", reading.name);
+                let broken = operator.broken().join("; ");
+                count(&mut rows, "operator", &name, operator, &broken);
             }
             for delivery in pipeline.deliveries() {
                 let broken = delivery.position.ledger.broken().join("; ");
@@ -449,13 +449,13 @@ impl World {
             .map(|pipeline| {
                 let reading = pipeline.status().read();
                 let sum = |part: fn(&thalweg_core::ledger::OperatorLedger) -> u64| {
-                    reading.operators.iter().map(|it| part(&it.ledger)).sum::<u64>()
+                    reading.operators.iter().map(|it| part(it)).sum::<u64>()
                 };
                 json!({
                     "name": reading.name, "source": pipeline.source(), "state": reading.state.word(),
                     "reason": reading.reason, "epoch": reading.epoch,
                     "watermark": instant(reading.watermark),
-                    "rows_in": reading.operators.first().map_or(0, |it| it.ledger.rows_in),
+                    "rows_in": reading.operators.first().map_or(0, |it| it.rows_in),
                     "rows_out": reading.rows_out, "rows_late": sum(|it| it.rows_late),
                     "rows_quarantined": sum(|it| it.rows_quarantined),
                     "state_bytes": reading.state_bytes, "epoch_micros": reading.epoch_micros,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::postgres::Database;
 use crate::project::Project;
-use crate::support::{Simulator, assert_same_rows, capture, python, sorted};
+use crate::support::{Simulator, assert_same_rows, capture, python, run, sorted};
 
 /// Trades in the capture.
 const TRADES: i64 = 6_959;
@@ -29,11 +29,14 @@ fn check(options: &[&str]) {
     let Some(capture) = capture() else { return };
     let (simulator, database) = (Simulator::replay(&capture, options), Database::new());
     let project = Project::market(&simulator.url, &database.url);
-    project.drain().ended_with(0);
+    let drained = project.drain().ended_with(0);
     let sent = simulator.stop();
     assert!(sent.contains(&format!("trades: {TRADES},")), "the simulator sent {sent}");
 
     project.balances();
+    let ledger = run(project.command("ledger", &[])).ended_with(0);
+    assert!(ledger.stdout.contains("| operator |"), "{}", ledger.stdout);
+    assert!(drained.stdout.ends_with(&ledger.stdout), "S12: the ledger is in the checkpoint");
     let kept = project.count("SELECT count(*) FROM trades_history");
     let refused = project.count("SELECT count(*) FROM system.quarantine");
     assert_eq!((kept + refused, refused), (TRADES, 0));
