@@ -21,6 +21,22 @@ const MESSAGES: u32 = 864;
 /// Trades in them.
 const TRADES: i64 = 6_959;
 
+/// A model over live bars: nothing is trained, so `strong_naive` answers in every run, and what it
+/// learns of its own errors must survive.
+const FORECASTS: &str = r#"
+[model.next_close]
+features = "bars_1m"
+target   = "close"
+horizon  = "1m"
+time     = "window_end"
+key      = ["symbol"]
+[stream.forecasts]
+sql = "SELECT * FROM predict(next_close, bars_1m)"
+[table.forecasts_made]
+from       = "forecasts"
+delta.path = "lake/forecasts"
+"#;
+
 fn kills() -> u32 {
     let kills = std::env::var("THALWEG_KILLS").ok();
     kills.map_or(25, |kills| kills.parse().expect("THALWEG_KILLS is a number"))
@@ -33,10 +49,12 @@ fn a_file_read_through_kills_gives_what_the_uncut_run_gives() {
     let rate = format!("{}/s", (4 * MESSAGES / kills()).max(10));
     let cut_database = Database::new();
     let cut = Project::market_from_file(&capture, Some(&rate), &cut_database.url);
+    cut.declare(FORECASTS);
     drain_through_kills(&cut, 1);
 
     let uncut_database = Database::new();
     let uncut = Project::market_from_file(&capture, None, &uncut_database.url);
+    uncut.declare(FORECASTS);
     uncut.drain().ended_with(0);
 
     assert_eq!(cut.count("SELECT count(*) FROM trades_history"), TRADES);
@@ -51,12 +69,14 @@ fn a_live_feed_through_kills_gives_what_one_drain_of_its_journal_gives() {
     let simulator = Simulator::replay(&capture, &["--speed", &speed, "--max-pause", &pause]);
     let cut_database = Database::new();
     let cut = Project::market(&simulator.url, &cut_database.url);
+    cut.declare(FORECASTS);
     drain_through_kills(&cut, 2);
     drop(simulator);
 
     let uncut_database = Database::new();
     // Nobody listens there: what is left is the journal.
     let uncut = Project::market("ws://127.0.0.1:1/finnhub", &uncut_database.url);
+    uncut.declare(FORECASTS);
     copy(&cut.data().join("log/trades.raw"), &uncut.data().join("log/trades.raw"));
     uncut.drain().ended_with(0);
 
@@ -128,8 +148,17 @@ fn assert_same(
         assert_same_rows(query, &sorted(&found), &sorted(&expected));
     }
     // Sums are added up epoch by epoch, so their last bits may differ (S11).
-    for relation in ["bars", "hourly", "hourly_volume", "bar_features"] {
-        let time = if relation == "bar_features" { "window_end" } else { "window_start" };
+    let by_time = [
+        ("bars", "window_start"),
+        ("hourly", "window_start"),
+        ("hourly_volume", "window_start"),
+        ("bar_features", "window_end"),
+        ("forecasts_made", "window_end"),
+        ("forecasts", "window_end"),
+        ("next_close", "for_time"),
+        ("next_price", "for_time"),
+    ];
+    for (relation, time) in by_time {
         let query = format!("SELECT * FROM {relation} ORDER BY symbol, {time}");
         assert_close_rows(&query, &found.rows(&query), &expected.rows(&query));
     }
