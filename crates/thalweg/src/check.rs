@@ -59,6 +59,7 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
             latest: BTreeSet::new(),
         },
         names: Names::default(),
+        models_known: false,
         problems: Vec::new(),
     };
     typing.sources();
@@ -82,6 +83,8 @@ struct Typing<'a> {
     broken: BTreeSet<String>,
     checked: Checked,
     names: Names,
+    // Whether every model is typed that can be: a misspelt one waits until all can be suggested.
+    models_known: bool,
     problems: Vec<Problem>,
 }
 
@@ -114,13 +117,16 @@ impl Typing<'_> {
         let mut views: Vec<&View> = self.project.views.iter().collect();
         let mut models: Vec<&Model> = self.project.models.iter().collect();
         self.system();
+        let mut is_stuck = false;
         loop {
+            self.models_known = models.is_empty() || is_stuck;
             let left = streams.len() + tables.len() + views.len() + models.len();
             streams.retain(|stream| !self.stream(stream));
             tables.retain(|table| !self.table(table));
             views.retain(|view| !self.view(view));
             models.retain(|model| !self.model(model));
-            if streams.len() + tables.len() + views.len() + models.len() == left {
+            is_stuck = streams.len() + tables.len() + views.len() + models.len() == left;
+            if is_stuck && self.models_known {
                 break;
             }
         }
@@ -158,7 +164,10 @@ impl Typing<'_> {
         let unknown = |name: &String| {
             self.names.get(name).is_none() && self.project.declaration(name).is_some()
         };
-        Some(!reads.iter().any(unknown))
+        let is_model = |name: &String| self.project.models.iter().any(|it| it.name.value == *name);
+        let models = self.checked.planner.models(sql.as_str()).unwrap_or_default();
+        let waits = !self.models_known && !models.iter().all(is_model);
+        Some(!waits && !reads.iter().any(unknown))
     }
 
     /// Types a stream; `false` when it has to wait.

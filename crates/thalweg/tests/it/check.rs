@@ -118,9 +118,11 @@ sql = "SELECT * FROM predict(next_prize, trades)"
 sql = "SELECT * FROM predict(next_price, trade)"
                                         #^ T0301
 
+[stream.lows]
+sql = "SELECT symbol, ts AS newest, price AS hihg FROM trades"
 [stream.no_feature]
-sql = "SELECT high FROM predict(next_high, trades)"
-                                          #^ T0302
+sql = "SELECT symbol FROM predict(next_high, lows)"
+                                            #^ T0302
 
 [view.wrong_type]
 sql = '''
@@ -139,12 +141,12 @@ sql = "SELECT * FROM predict(next_high, bars)"
       #^ T0305
 
 [model.in_a_circle]
-      #^ T0310
 features = "circle"
 target   = "prediction"
 horizon  = "1m"
 time     = "ts"
 [stream.circle]
+       #^ T0310
 sql = "SELECT * FROM predict(in_a_circle, trades)"
 "#;
 
@@ -179,6 +181,7 @@ fn mistakes_with_models_are_told_at_their_places() {
         "did you mean `price`?",
         "did you mean `next_price`?",
         "did you mean `trades`?",
+        "did you mean `hihg`?",
         "Model `next_high` reads: newest, high.",
         "needs a number",
         "reads in_a_circle",

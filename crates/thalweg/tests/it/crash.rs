@@ -21,17 +21,19 @@ const MESSAGES: u32 = 864;
 /// Trades in them.
 const TRADES: i64 = 6_959;
 
-/// A model over live bars: nothing is trained, so `strong_naive` answers in every run, and what it
-/// learns of its own errors must survive.
+/// A model of the first price of each second: nothing is trained, so `strong_naive` answers in every
+/// run, and what it learns of its own errors must survive.
 const FORECASTS: &str = r#"
-[model.next_close]
-features = "bars_1m"
-target   = "close"
-horizon  = "1m"
-time     = "window_end"
+[stream.ticks]
+sql = "SELECT symbol, date_trunc('second', ts) AS second, price, volume FROM trades"
+[model.next_tick]
+features = "ticks"
+target   = "price"
+horizon  = "1s"
+time     = "second"
 key      = ["symbol"]
 [stream.forecasts]
-sql = "SELECT * FROM predict(next_close, bars_1m)"
+sql = "SELECT * FROM predict(next_tick, ticks)"
 [table.forecasts_made]
 from       = "forecasts"
 delta.path = "lake/forecasts"
@@ -59,6 +61,8 @@ fn a_file_read_through_kills_gives_what_the_uncut_run_gives() {
 
     assert_eq!(cut.count("SELECT count(*) FROM trades_history"), TRADES);
     assert_same((&cut, &cut_database), (&uncut, &uncut_database));
+    let bands = cut.count("SELECT count(upper) FROM next_tick");
+    assert!(bands > 500, "S24: there are {bands} intervals to compare");
 }
 
 #[test]
@@ -134,6 +138,9 @@ fn assert_same(
     let exact = [
         "SELECT _partition, _offset, _row, * FROM trades_history",
         "SELECT _offset, _row, * FROM changes",
+        "SELECT * FROM forecasts",
+        "SELECT * FROM forecasts_made",
+        "SELECT * FROM next_tick",
         "SELECT * EXCEPT (epoch, received_at) FROM system.quarantine",
         "SELECT * EXCEPT (epoch) FROM system.late",
         // How often an update is emitted, and how many rows one commit takes together, is theirs.
@@ -153,9 +160,6 @@ fn assert_same(
         ("hourly", "window_start"),
         ("hourly_volume", "window_start"),
         ("bar_features", "window_end"),
-        ("forecasts_made", "window_end"),
-        ("forecasts", "window_end"),
-        ("next_close", "for_time"),
         ("next_price", "for_time"),
     ];
     for (relation, time) in by_time {

@@ -188,7 +188,7 @@ fn a_champion_answers_in_streams_and_in_sql_and_each_prediction_has_its_version(
     assert!(mse(1) < mse(0) / 2.0, "the champion knows the wind: {skill:?}");
 
     // In any SQL, over any relation with these columns, by who serves now.
-    ask(&project, &["models", "promote", "next_level", "--version", "3"]);
+    ask(&project, &["models", "promote", "next_level", "--number", "3"]);
     let query = "SELECT count(*) FROM predict(next_level, history) WHERE model_version = 'ridge/3'";
     assert_eq!(project.count(query), count as i64);
     let different = "SELECT count(*) FROM next_level p JOIN predict(next_level, history) h \

@@ -27,7 +27,6 @@ use thalweg_stream::sql::rewrite::Mode;
 use thalweg_stream::sql::{Named, Names, Planner};
 use thalweg_stream::watermark::Watermark;
 
-#[path = "support/model.rs"]
 mod model;
 
 use self::model::Fading;
