@@ -13,7 +13,7 @@ use thalweg_core::table::Table as _;
 use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
-use thalweg_project::{Mode, Project, Sink, Source, TableInput, Target};
+use thalweg_project::{Mode, Model, Project, Sink, Source, TableInput, Target};
 use thalweg_stream::pipeline::{
     Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Settings, Shared,
 };
@@ -134,9 +134,7 @@ pub(super) fn declare(
         let source = project
             .source(&query.source)
             .ok_or_else(|| Error::internal(format!("model `{name}` has no source")))?;
-        let features = project.stream(model.features.as_str());
-        let features = features.map_or(model.features.as_str(), |stream| stream.sql.as_str());
-        let fingerprint = format!("{features}\n{:?}{}", source.columns, models::fingerprint(query));
+        let fingerprint = fingerprint(Some((features_sql(project, model), query)), source);
         let results = Arc::new(Results::new(Arc::clone(&query.schema), &query.key)?);
         let newest = Forget::Beyond { column: "for_time".to_owned(), rows: PREDICTIONS_MAX };
         pipelines.push(Arc::new(Pipeline::new(
@@ -162,6 +160,12 @@ fn fingerprint(sql: Option<(&str, &StreamQuery)>, source: &Source) -> String {
     }
 }
 
+/// What makes the features that a model's pipeline follows: a stream's SQL, or the name of a source.
+fn features_sql<'a>(project: &'a Project, model: &'a Model) -> &'a str {
+    let features = model.features.as_str();
+    project.stream(features).map_or(features, |stream| stream.sql.as_str())
+}
+
 /// The fingerprint of every pipeline of a project, by its name.
 pub(crate) fn fingerprints(project: &Project, checked: &Checked) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
@@ -176,7 +180,12 @@ pub(crate) fn fingerprints(project: &Project, checked: &Checked) -> BTreeMap<Str
         let name = alert.name.as_str();
         Some((format!("alert.{name}"), checked.alerts.get(name)?, alert.when.as_str()))
     });
-    for (name, query, sql) in streams.chain(alerts) {
+    let models = project.models.iter().filter_map(|model| {
+        let query = checked.models.get(model.name.as_str())?.followed()?;
+        let name = models::pipeline_name(model.name.as_str());
+        Some((name, query, features_sql(project, model)))
+    });
+    for (name, query, sql) in streams.chain(alerts).chain(models) {
         if let Some(source) = project.source(&query.source) {
             all.insert(name, fingerprint(Some((sql, query)), source));
         }
