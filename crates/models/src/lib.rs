@@ -4,7 +4,8 @@
 //! features' SQL into one series a key, and [`examples`] into features and labels; each of the
 //! [`candidates`] learns from them, what it learnt is an [`artifact`]; [`mod@backtest`] and the
 //! evaluation of [`registry`] let versions predict the same rows, [`scores`] and [`significance`]
-//! compare them, [`champion`] decides; [`predict`] serves, with [`intervals`] round each number.
+//! compare them, [`champion`] decides; [`predict`] serves, with [`intervals`] round each number, to
+//! SQL and streams as [`live`].
 //! [`guards`] refuse features that see the future (S21).
 //!
 //! Invariants: a version is a function of rows, settings and seed, to the byte (S22). `naive` and
@@ -25,6 +26,7 @@ mod history;
 pub mod intervals;
 pub mod least_squares;
 pub mod linear;
+pub mod live;
 pub mod predict;
 pub mod registry;
 pub mod scores;
@@ -37,6 +39,7 @@ pub mod trees;
 mod tests;
 
 pub use champion::ChampionRule;
+pub use live::LiveModel;
 pub use predict::{Forecast, Predictor, Served};
 pub use registry::Registry;
 pub use spec::{Candidate, ModelSpec, TargetKind};

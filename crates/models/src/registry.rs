@@ -21,6 +21,7 @@ pub mod train;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub struct Registry {
     store: Arc<dyn Store>,
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    // Counts changes of versions and champions: the one process of a data folder makes them all.
+    changes: Arc<AtomicU64>,
 }
 
 /// Which versions answer: enough to load them again, as an epoch's record must (S8).
@@ -74,7 +77,16 @@ impl Registry {
             Error::unavailable(format!("cannot make the folder {}", folder.display()))
                 .with_source(error)
         })?;
-        Ok(Self { store, disk, folder })
+        Ok(Self { store, disk, folder, changes: Arc::default() })
+    }
+
+    /// Counts up whenever who serves may have changed. Clones count together.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Which versions answer for a model now.
@@ -93,18 +105,24 @@ impl Registry {
         Ok(Serving { champion, strong_naive: strong_naive.map(|row| row.version) })
     }
 
-    /// Loads versions, ready to answer.
+    /// Loads versions, ready to answer. Those that were made for another target or horizon than
+    /// the model has now are left out.
     ///
     /// # Errors
     ///
-    /// `Data`: an artifact is missing or changed. Else those of the store and the disk.
+    /// `Data`: a version or its artifact is missing, or changed. Else those of the store and the
+    /// disk.
     pub async fn load(&self, spec: &ModelSpec, serving: Serving) -> Result<Arc<Served>> {
         let champion = match serving.champion {
-            Some(version) => Some(self.load_version(&spec.name, version).await?),
+            Some(version) => self.load_fitting(spec, version).await?,
             None => None,
         };
         let strong_naive = match serving.strong_naive {
-            Some(version) => self.load_version(&spec.name, version).await?,
+            Some(version) => self.load_fitting(spec, version).await?,
+            None => None,
+        };
+        let strong_naive = match strong_naive {
+            Some(version) => version,
             None => {
                 let named = spec.kind.or_else(|| TargetKind::from_name(&spec.target));
                 let kind = named.unwrap_or(TargetKind::Level);
@@ -198,10 +216,22 @@ impl Registry {
         row.map(|row| parse(VERSION, &row.id, row.value)).transpose()
     }
 
+    async fn load_fitting(&self, spec: &ModelSpec, version: u64) -> Result<Option<Arc<Version>>> {
+        let row = self.version_row(&spec.name, version).await?;
+        if row.fits(spec) { self.load_row(row).await.map(Some) } else { Ok(None) }
+    }
+
     async fn load_version(&self, model: &str, version: u64) -> Result<Arc<Version>> {
-        let Some(row) = self.version(model, version).await? else {
-            return Err(Error::data(format!("model `{model}` has no version {version}")));
-        };
+        self.load_row(self.version_row(model, version).await?).await
+    }
+
+    async fn version_row(&self, model: &str, version: u64) -> Result<VersionRow> {
+        let row = self.version(model, version).await?;
+        row.ok_or_else(|| Error::data(format!("model `{model}` has no version {version}")))
+    }
+
+    async fn load_row(&self, row: VersionRow) -> Result<Arc<Version>> {
+        let (model, version) = (&row.model, row.version);
         let path = self.folder.join(&row.artifact);
         let disk = self.disk.clone();
         let bytes = blocking(move || {
@@ -225,13 +255,17 @@ fn unreadable(path: &str, error: io::Error) -> Error {
     error_of(format!("cannot read the artifact {path}")).with_source(error)
 }
 
-fn parse<T: DeserializeOwned>(kind: &str, id: &str, value: serde_json::Value) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(
+    kind: &str,
+    id: &str,
+    value: serde_json::Value,
+) -> Result<T> {
     serde_json::from_value(value).map_err(|error| {
         Error::data(format!("the stored row {kind} {id} does not parse")).with_source(error)
     })
 }
 
-fn to_json(row: &impl Serialize) -> Result<serde_json::Value> {
+pub(crate) fn to_json(row: &impl Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(row)
         .map_err(|error| Error::internal("a row does not write").with_source(error))
 }

@@ -15,8 +15,9 @@ use thalweg_core::log::Log;
 use thalweg_core::time::{Day, MICROS_PER_DAY};
 use thalweg_core::{Error, Result};
 
-use crate::engine::{TableReader, wrong_sql};
+use crate::engine::{TableReader, pin_models, wrong_sql};
 use crate::operators::expressions::engine_error;
+use crate::pipeline::Models;
 use crate::program::visible;
 use crate::sides::{self, LATE, LateRecord};
 use crate::sql::rewrite::Mode;
@@ -38,6 +39,8 @@ pub struct BatchQuery {
     pub day_column: String,
     /// Size of the stream's windows in microseconds, if it has windows.
     pub window_size: Option<i64>,
+    /// Models it may let forecast; those that serve now do, over the whole history.
+    pub models: Models,
 }
 
 impl BatchQuery {
@@ -72,7 +75,10 @@ impl BatchQuery {
         let schema = self.history.schema();
         let columns: Vec<String> =
             schema.fields().iter().map(|field| format!("h.\"{}\"", field.name())).collect();
-        let divides = self.window_size.is_some_and(|size| MICROS_PER_DAY % size == 0);
+        pin_models(planner, &self.sql, &self.models, &mut names).await?;
+        // A forecast depends on all rows before it, so then nothing is provable.
+        let divides = names.models().next().is_none()
+            && self.window_size.is_some_and(|size| MICROS_PER_DAY % size == 0);
         let cut = if divides {
             let time = format!("h.\"{}\"", self.event_time);
             let instant = |day: Day| {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thalweg_core::env::Disk;
 use thalweg_core::ledger::{OperatorLedger, SinkLedger, SourceLedger};
+use thalweg_core::model::Serving;
 use thalweg_core::sink::Epoch;
 use thalweg_core::store::{Expected, Store};
 use thalweg_core::topic::Offset;
@@ -29,6 +30,9 @@ use thalweg_core::{Error, Result};
 use crate::operators::Snapshot;
 use crate::operators::expressions::engine_error;
 use crate::watermark::Watermark;
+
+#[cfg(test)]
+mod tests;
 
 const MAGIC: &[u8; 8] = b"THWGCKPT";
 const VERSION: u32 = 1;
@@ -65,6 +69,9 @@ pub struct Head {
     pub epochs_from: Offset,
     /// First offset of the side topics behind this checkpoint, by topic.
     pub sides_from: BTreeMap<String, Offset>,
+    /// Who answered for each model of the pipeline.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Serving>,
     /// What the query was; another one cannot take this state.
     pub query: String,
 }

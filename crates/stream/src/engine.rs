@@ -36,8 +36,10 @@ use tokio::sync::watch;
 pub use self::merged::{Merged, RefreshNote};
 pub use self::system::{SystemColumn, SystemTable};
 use crate::operators::expressions::engine_error;
+use crate::pipeline::Models;
 use crate::program::{carry_hidden, visible};
 use crate::results::Results;
+use crate::sql::predict::NamedModel;
 use crate::sql::rewrite::Mode;
 use crate::sql::{Named, Names, Planner};
 use crate::tail::Tail;
@@ -109,13 +111,19 @@ pub struct Engine {
     env: Env,
     entries: BTreeMap<String, Entry>,
     system: BTreeMap<String, SystemTable>,
+    models: Models,
 }
 
 impl Engine {
     /// An engine over `entries` by name and the tables of `system`.
     pub fn new(env: Env, entries: BTreeMap<String, Entry>, system: Vec<SystemTable>) -> Self {
         let system = system.into_iter().map(|table| (table.name.to_owned(), table)).collect();
-        Self { planner: Planner::new(), env, entries, system }
+        Self { planner: Planner::new(), env, entries, system, models: Models::default() }
+    }
+
+    /// The same engine with models that `predict()` can be called with.
+    pub fn with_models(self, models: Models) -> Self {
+        Self { models, ..self }
     }
 
     /// The relation of that name.
@@ -136,6 +144,7 @@ impl Engine {
         for name in reads {
             self.resolve(name, &mut names, &mut known).await?;
         }
+        self.let_answer(sql, &mut names).await?;
         // Names that were not asked for serve the hint of a misspelt one.
         for (name, entry) in &self.entries {
             if names.get(name).is_none() {
@@ -143,9 +152,20 @@ impl Engine {
                 names.insert(name, Named::Rows(columns), entry.key.clone());
             }
         }
+        for (name, model) in self.models.iter() {
+            if names.model(name).is_none() {
+                let columns = model.columns().clone();
+                names.insert_model(name, NamedModel { columns, served: None });
+            }
+        }
         let planned =
             self.planner.plan(sql, &names, mode).map_err(|problems| wrong_sql(sql, problems))?;
         Ok(planned.plan)
+    }
+
+    /// Pins who answers for the models of `sql`.
+    async fn let_answer(&self, sql: &str, names: &mut Names) -> Result<()> {
+        pin_models(&self.planner, sql, &self.models, names).await
     }
 
     /// Runs a plan of [`Engine::plan`].
@@ -187,6 +207,7 @@ impl Engine {
                     for read in reads {
                         self.resolve(read, names, known).await?;
                     }
+                    self.let_answer(sql, names).await?;
                     let planned = self
                         .planner
                         .plan(sql, names, *mode)
@@ -221,9 +242,12 @@ impl Engine {
                     continue;
                 }
             }
+            // A stream's table does not store the hidden columns of its source.
+            let in_table = table.schema();
             let columns: Vec<_> = schema
                 .fields()
                 .iter()
+                .filter(|field| in_table.column_with_name(field.name()).is_some())
                 .map(|field| datafusion::logical_expr::ident(field.name()))
                 .collect();
             let scan = |name: &str, provider: Arc<dyn TableProvider>| {
@@ -386,6 +410,22 @@ pub fn wrong_sql(sql: &str, problems: Vec<SqlProblem>) -> Error {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// Lets those answer for the models of `sql` who serve now.
+pub(crate) async fn pin_models(
+    planner: &Planner,
+    sql: &str,
+    models: &Models,
+    names: &mut Names,
+) -> Result<()> {
+    for name in planner.models(sql).map_err(|problems| wrong_sql(sql, problems))? {
+        let is_pinned = names.model(&name).is_some_and(|named| named.served.is_some());
+        let Some(model) = models.get(&name).filter(|_| !is_pinned) else { continue };
+        let served = Some(model.load(&model.serving().await?).await?);
+        names.insert_model(name, NamedModel { columns: model.columns().clone(), served });
+    }
+    Ok(())
 }
 
 fn engine_failed(error: datafusion::common::DataFusionError) -> Error {

@@ -4,12 +4,14 @@
 //! epoch again from its record gives the same bytes. Records are JSON in the internal topic
 //! [`TOPIC`], keyed by pipeline, so they share the journal's group commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thalweg_core::log::{Durability, FetchLimit, Log};
+use thalweg_core::model::Serving;
 use thalweg_core::records::{self, Record};
 use thalweg_core::sink::Epoch;
 use thalweg_core::time::Timestamp;
@@ -40,6 +42,9 @@ pub struct EpochRecord {
     /// Whether a bounded input had ended, so that open windows close (`--drain`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closes: bool,
+    /// Who answers for each model of the pipeline, from the first row of the epoch on (S23).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Serving>,
 }
 
 /// What an epoch read of one partition: offsets in `from .. to`.
@@ -67,6 +72,7 @@ impl EpochRecord {
             idle: Vec::new(),
             held_at: None,
             closes: false,
+            models: BTreeMap::new(),
         }
     }
 }
@@ -139,5 +145,27 @@ impl EpochLog {
     /// Keeps records from `from` on.
     pub async fn hold(&self, from: Offset) -> Result<()> {
         self.log.hold(&self.partition, &format!("checkpoint {}", self.pipeline), Some(from)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_format_1_reads_and_is_still_written_so() {
+        let first = r#"{"format":1,"pipeline":"bars","epoch":7,"ranges":[{"partition":0,"from":40,"to":90}]}"#;
+        let read: EpochRecord = serde_json::from_str(first).expect("format 1");
+        let range = OffsetRange { partition: 0, from: 40, to: 90, manifest: None };
+        let expected = EpochRecord { ranges: vec![range], ..EpochRecord::new("bars", 7) };
+        assert_eq!(read, expected);
+        assert_eq!(serde_json::to_string(&expected).expect("it writes"), first);
+
+        let whole = r#"{"format":1,"pipeline":"bars","epoch":7,"ranges":[{"partition":0,"from":40,"to":90,"manifest":"m"}],"idle":[2],"held_at":5,"closes":true,"models":{"next":{"champion":3,"strong_naive":2}}}"#;
+        let read: EpochRecord = serde_json::from_str(whole).expect("format 1");
+        assert_eq!(read.models["next"], json!({ "champion": 3, "strong_naive": 2 }));
+        assert_eq!(serde_json::to_string(&read).expect("it writes"), whole);
     }
 }

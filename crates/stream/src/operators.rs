@@ -1,8 +1,9 @@
 //! Operators: what a running stream is made of.
 //!
 //! An operator turns batches into batches and may hold state. It sees the world only through its
-//! input and the [`Tick`] at the end of an epoch, so running an epoch again gives the same rows
-//! (S8). It needs nothing of DataFusion but expressions and accumulators.
+//! input, what the epoch's record says at its start ([`Answers`]) and the [`Tick`] at its end, so
+//! running an epoch again gives the same rows (S8). It needs nothing of DataFusion but expressions
+//! and accumulators.
 //!
 //! Where rows come from, go to, and when an epoch ends is [`crate::pipeline`].
 
@@ -11,24 +12,37 @@ pub mod aggregate_state;
 pub mod carry;
 pub mod expressions;
 pub mod keys;
+pub mod outcomes;
 pub mod over;
+pub mod predict;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use thalweg_core::Result;
 use thalweg_core::ledger::OperatorLedger;
+use thalweg_core::model::{Served, Serving};
 use thalweg_core::time::Timestamp;
 
 /// One node of a running stream.
 ///
 /// # Contract
 ///
-/// Calls arrive one at a time: any number of [`process`](Self::process), then one
-/// [`end_epoch`](Self::end_epoch). [`snapshot`](Self::snapshot) is taken between two epochs; an
-/// operator that restores it and sees the same later epochs gives the same later rows.
+/// Calls arrive one at a time: one [`begin_epoch`](Self::begin_epoch), any number of
+/// [`process`](Self::process), then one [`end_epoch`](Self::end_epoch).
+/// [`snapshot`](Self::snapshot) is taken between two epochs; an operator that restores it and sees
+/// the same later epochs gives the same later rows.
 pub trait Operator: Send {
     /// Columns of the rows it gives.
     fn schema(&self) -> &SchemaRef;
+
+    /// Learns who answers for each model in the epoch; nothing else of it.
+    fn begin_epoch(&mut self, answers: &Answers) -> Result<()> {
+        let _ = answers;
+        Ok(())
+    }
 
     /// Takes a batch. `watermark` is that of the start of the epoch (S2): it alone decides what is
     /// late.
@@ -53,11 +67,24 @@ pub trait Operator: Send {
     /// The whole state.
     fn snapshot(&mut self) -> Result<Snapshot>;
 
-    /// Takes back what [`snapshot`](Self::snapshot) returned, before the first batch.
+    /// Takes back what [`snapshot`](Self::snapshot) returned, before the first batch; an operator
+    /// with a model learns before that who answered when the snapshot was taken.
     fn restore(&mut self, snapshot: Snapshot) -> Result<()>;
 
     /// Bytes of state, roughly.
     fn state_bytes(&self) -> usize;
+}
+
+/// Who answers for each model of a program, by name of the model.
+pub type Answers = BTreeMap<String, Answering>;
+
+/// Who answers for a model.
+#[derive(Clone)]
+pub struct Answering {
+    /// Which versions, as the epoch's record has them.
+    pub serving: Serving,
+    /// The versions, loaded.
+    pub served: Arc<dyn Served>,
 }
 
 /// The end of an epoch.

@@ -8,6 +8,7 @@
 //! The world is elsewhere: frames come from an [`Input`], rows go to [`Sink`]s by way of
 //! [`crate::delivery`], and who wires them is the binary.
 
+mod answerers;
 mod run;
 mod status;
 mod still;
@@ -29,6 +30,7 @@ use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
+pub use self::answerers::Models;
 pub use self::status::{PipelineReading, PipelineState, Status};
 pub use self::still::SinkChange;
 use self::still::Still;
@@ -56,6 +58,8 @@ pub struct Shared {
     pub memory: Budget,
     /// What the data folder may take of the disk (`runtime.disk`).
     pub disk: Budget,
+    /// Models that streams let forecast.
+    pub models: Models,
 }
 
 /// How a pipeline runs.
@@ -102,8 +106,26 @@ pub struct Kept {
     pub name: String,
     /// The rows.
     pub results: Arc<Results>,
-    /// Column by which old rows are forgotten, and who says up to where.
-    pub forget: Option<(String, KeepFrom)>,
+    /// Which of them are forgotten; none: every key is kept.
+    pub forget: Option<Forget>,
+}
+
+/// What results are forgotten, by a column of time.
+pub enum Forget {
+    /// Those before an instant that depends on the watermark.
+    Before {
+        /// The column.
+        column: String,
+        /// From when on they stay.
+        from: KeepFrom,
+    },
+    /// Those beyond the newest ones.
+    Beyond {
+        /// The column.
+        column: String,
+        /// How many stay.
+        rows: usize,
+    },
 }
 
 /// Everything that is made anew each time a pipeline starts.

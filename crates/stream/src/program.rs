@@ -4,6 +4,8 @@
 //! What a stream cannot do is refused here, in words, before anything starts. Two streams may share
 //! their beginning: each runs it, since a pipeline is one stream (S8).
 
+mod forecasts;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -17,6 +19,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
+use thalweg_core::model::ForecastColumns;
 use thalweg_core::problem::SqlProblem;
 use thalweg_core::schema::meta;
 use thalweg_core::time::Timestamp;
@@ -25,12 +28,16 @@ use thalweg_core::{Error, Result};
 use crate::operators::aggregate::{Aggregate, AggregateConfig, Emit, OutputColumn};
 use crate::operators::aggregate_state::AggregateSpec;
 use crate::operators::expressions::{Filter, Project};
+use crate::operators::outcomes::Outcomes;
 use crate::operators::over::{FunctionSpec, Over};
-use crate::operators::{Operator, Outputs, Snapshot, Tick};
+use crate::operators::{Answers, Operator, Outputs, Snapshot, Tick};
 use crate::sql::functions::window_of;
+use crate::sql::predict::PredictFunction;
 use crate::sql::problems::{Text, from_datafusion, refused};
 use crate::sql::rewrite::{Mode, is_hidden};
 use crate::sql::{Names, Planner};
+
+pub use self::forecasts::prepare_forecasts;
 
 /// What a stream gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +65,11 @@ pub struct StreamQuery {
     pub key: Vec<String>,
     /// For a windowed stream: size of its windows in microseconds.
     pub window_size: Option<i64>,
+    /// Models it lets forecast, with what they read of a row.
+    pub models: Vec<(String, ForecastColumns)>,
     emit: Emit,
+    // Whether its forecasts are followed up until it is known what came of them.
+    outcomes: bool,
 }
 
 impl StreamQuery {
@@ -97,7 +108,7 @@ pub fn prepare(
     let planned = planner.plan(sql, names, Mode::Stream)?;
     let problem = |error| from_datafusion(error, &text, names);
     let plan = carry_hidden(planned.plan).map_err(problem)?;
-    let mut walk = Walk { state: planner.state(), update, operators: Vec::new() };
+    let mut walk = Walk::new(planner, update);
     let end = walk.visit(&plan).map_err(|refusal| match refusal {
         Refusal::No(message) => vec![refused(message, None)],
         Refusal::Engine(error) => from_datafusion(error, &text, names),
@@ -119,29 +130,37 @@ pub fn prepare(
         shape: end.shape,
         key,
         window_size: end.window_size,
+        models: walk.models,
         emit,
+        outcomes: false,
     })
 }
 
 /// A stream that runs.
 pub struct Program {
     operators: Vec<Box<dyn Operator>>,
+    models: Vec<String>,
     schema: SchemaRef,
 }
 
 impl Program {
     /// Builds the operators of a prepared query.
     pub fn new(planner: &Planner, query: &StreamQuery) -> Result<Self> {
-        let mut walk = Walk {
-            state: planner.state(),
-            update: query.emit == Emit::Update,
-            operators: Vec::new(),
-        };
+        let mut walk = Walk::new(planner, query.emit == Emit::Update);
         walk.visit(&query.plan).map_err(|refusal| match refusal {
             Refusal::No(message) => Error::internal(message),
             Refusal::Engine(error) => Error::internal("a checked plan failed").with_source(error),
         })?;
-        Ok(Self { operators: walk.operators, schema: Arc::clone(&query.schema) })
+        if let (true, Some((_, columns))) = (query.outcomes, query.models.last()) {
+            walk.operators.push(Box::new(Outcomes::new(columns.clone())));
+        }
+        let models = query.models.iter().map(|(model, _)| model.clone()).collect();
+        Ok(Self { operators: walk.operators, models, schema: Arc::clone(&query.schema) })
+    }
+
+    /// Models whose versions it must be told, epoch by epoch.
+    pub fn models(&self) -> &[String] {
+        &self.models
     }
 
     /// Columns of its rows.
@@ -152,6 +171,11 @@ impl Program {
     /// Its operators, in the order of the flow.
     pub fn operators(&self) -> &[Box<dyn Operator>] {
         &self.operators
+    }
+
+    /// Begins an epoch in which these answer for its models.
+    pub fn begin_epoch(&mut self, answers: &Answers) -> Result<()> {
+        self.operators.iter_mut().try_for_each(|operator| operator.begin_epoch(answers))
     }
 
     /// Takes a batch through every operator. Late and failed rows are told with the number of
@@ -205,8 +229,9 @@ impl Program {
         self.operators.iter_mut().map(|operator| operator.snapshot()).collect()
     }
 
-    /// Takes back what [`snapshot`](Self::snapshot) gave.
-    pub fn restore(&mut self, snapshots: Vec<Snapshot>) -> Result<()> {
+    /// Takes back what [`snapshot`](Self::snapshot) gave while `answers` held.
+    pub fn restore(&mut self, snapshots: Vec<Snapshot>, answers: &Answers) -> Result<()> {
+        self.begin_epoch(answers)?;
         if snapshots.len() != self.operators.len() {
             return Err(Error::invalid("the checkpoint belongs to another query").with_hint(
                 "The stream's SQL was changed; reset its state to start over from the journal.",
@@ -322,9 +347,14 @@ struct Walk<'a> {
     state: &'a SessionState,
     update: bool,
     operators: Vec<Box<dyn Operator>>,
+    models: Vec<(String, ForecastColumns)>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(planner: &'a Planner, update: bool) -> Self {
+        Self { state: planner.state(), update, operators: Vec::new(), models: Vec::new() }
+    }
+
     fn visit(&mut self, plan: &LogicalPlan) -> Result<End, Refusal> {
         match plan {
             LogicalPlan::TableScan(scan) => {
@@ -387,6 +417,12 @@ impl Walk<'_> {
     }
 
     fn window(&mut self, window: &Window) -> Result<End, Refusal> {
+        if let [expression] = window.window_expr.as_slice()
+            && let Expr::WindowFunction(function) = unaliased(expression)
+            && let Some(predict) = PredictFunction::of(&function.fun)
+        {
+            return self.predict(window, function, predict);
+        }
         let end = self.visit(&window.input)?;
         if end.shape != Shape::RowWise {
             return no("a window function over grouped rows is not built yet");

@@ -6,7 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{filter_record_batch, interleave};
+use arrow::compute::{
+    SortOptions, filter_record_batch, interleave, sort, sort_to_indices, take_record_batch,
+};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
@@ -96,6 +98,26 @@ impl Results {
             inner.replace(&rows)?;
         }
         Ok(forgotten)
+    }
+
+    /// Forgets the rows beyond the newest `rows_max` by `column`; returns how many. They go a quarter
+    /// at a time, so that a row costs the same however many are kept.
+    pub fn forget_beyond(&self, column: &str, rows_max: usize) -> Result<usize> {
+        let mut inner = self.lock();
+        if inner.places.len() <= rows_max + rows_max / 4 {
+            return Ok(0);
+        }
+        let rows = inner.living()?;
+        let Some(times) = rows.column_by_name(column) else {
+            return Err(Error::internal(format!("results have no column `{column}`")));
+        };
+        let newest_first = SortOptions { descending: true, nulls_first: false };
+        let newest = sort_to_indices(times, Some(newest_first), Some(rows_max));
+        // Back into the order of first sight, which readers see.
+        let newest = sort(&newest.map_err(engine_error)?, None).map_err(engine_error)?;
+        let newest = take_record_batch(&rows, newest.as_ref()).map_err(engine_error)?;
+        inner.replace(&newest)?;
+        Ok(rows.num_rows() - newest.num_rows())
     }
 
     /// Takes back the rows a checkpoint holds.
@@ -194,6 +216,29 @@ mod tests {
         let values: Int64Array = rows.iter().map(|row| Some(row.1)).collect();
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(values)])
             .expect("columns fit")
+    }
+
+    #[test]
+    fn the_newest_rows_stay() {
+        let schema = Schema::new(vec![
+            Field::new("k", DataType::Int64, false),
+            Field::new("at", DataType::Int64, true),
+        ]);
+        let batch = |rows: &[(i64, Option<i64>)]| {
+            let keys: Int64Array = rows.iter().map(|row| Some(row.0)).collect();
+            let times: Int64Array = rows.iter().map(|row| row.1).collect();
+            RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(keys), Arc::new(times)])
+                .expect("columns fit")
+        };
+        let results = Results::new(batch(&[]).schema(), &["k".to_owned()]).expect("key exists");
+        let rows = [(1, Some(5)), (2, None), (3, Some(9)), (4, Some(7)), (5, Some(6))];
+        results.apply(&batch(&rows)).expect("fits");
+        assert_eq!(results.forget_beyond("at", 4).expect("a column"), 0, "a quarter is let be");
+        results.apply(&batch(&[(6, Some(8))])).expect("fits");
+        assert_eq!(results.forget_beyond("at", 4).expect("a column"), 2);
+        results.publish();
+        let kept = [(3, Some(9)), (4, Some(7)), (5, Some(6)), (6, Some(8))];
+        assert_eq!(results.read().expect("reads"), batch(&kept));
     }
 
     #[test]

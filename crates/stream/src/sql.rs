@@ -6,6 +6,7 @@
 
 pub mod functions;
 mod locate;
+pub mod predict;
 pub mod problems;
 pub mod rewrite;
 
@@ -24,6 +25,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use thalweg_core::problem::SqlProblem;
 
+use self::predict::NamedModel;
 use self::problems::Text;
 use self::rewrite::Mode;
 
@@ -47,10 +49,22 @@ pub struct Entry {
     pub key: Vec<String>,
 }
 
+impl Entry {
+    /// Its columns, hidden ones too.
+    pub fn schema(&self) -> SchemaRef {
+        match &self.named {
+            Named::Rows(schema) => Arc::clone(schema),
+            Named::Plan(plan) => Arc::clone(plan.schema().inner()),
+            Named::Table(table) => table.schema(),
+        }
+    }
+}
+
 /// The names a statement can use.
 #[derive(Clone, Default)]
 pub struct Names {
     entries: BTreeMap<String, Entry>,
+    models: BTreeMap<String, NamedModel>,
 }
 
 impl Names {
@@ -66,11 +80,22 @@ impl Names {
 
     /// The columns of the relation of that name, hidden ones too.
     pub fn schema(&self, name: &str) -> Option<SchemaRef> {
-        Some(match &self.entries.get(name)?.named {
-            Named::Rows(schema) => Arc::clone(schema),
-            Named::Plan(plan) => Arc::clone(plan.schema().inner()),
-            Named::Table(table) => table.schema(),
-        })
+        self.entries.get(name).map(Entry::schema)
+    }
+
+    /// Adds a model that `predict()` can be called with.
+    pub fn insert_model(&mut self, name: impl Into<String>, model: NamedModel) {
+        self.models.insert(name.into(), model);
+    }
+
+    /// The model of that name.
+    pub fn model(&self, name: &str) -> Option<&NamedModel> {
+        self.models.get(name)
+    }
+
+    /// Names of the models, sorted.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.models.keys().map(String::as_str)
     }
 
     /// All names, sorted.
@@ -149,6 +174,12 @@ impl Planner {
     pub fn reads(&self, sql: &str) -> Result<Vec<String>, Vec<SqlProblem>> {
         let text = Text::new(sql);
         Ok(rewrite::reads(&self.parse(sql, &text)?))
+    }
+
+    /// Models that a query lets forecast.
+    pub fn models(&self, sql: &str) -> Result<Vec<String>, Vec<SqlProblem>> {
+        let text = Text::new(sql);
+        Ok(rewrite::models(&self.parse(sql, &text)?))
     }
 
     fn parse(&self, sql: &str, text: &Text<'_>) -> Result<SqlStatement, Vec<SqlProblem>> {
@@ -267,7 +298,10 @@ mod names {
         }
 
         fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-            self.state.udwf(name).ok()
+            match predict::model_of(name) {
+                Some(model) => self.names.model(model).map(|named| predict::function(model, named)),
+                None => self.state.udwf(name).ok(),
+            }
         }
 
         fn get_variable_type(&self, _names: &[String]) -> Option<arrow::datatypes::DataType> {

@@ -114,6 +114,9 @@ impl App {
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(folder.path.join("store.sqlite")).await?);
         let tables = readers::open_tables(&project, &checked, &env).await?;
+        let registry =
+            Registry::open(Arc::clone(&store), Arc::clone(&env.disk), folder.path.join("models"))?;
+        let forecasting = Forecasting::new(&project, &checked, registry, &env)?;
         let (feeds_silent, silent) = watch::channel(false);
         let shared = Shared {
             env: env.clone(),
@@ -123,6 +126,7 @@ impl App {
             incarnation: folder.incarnation.clone(),
             memory: Budget::new("memory", project.runtime.memory_bytes),
             disk: Budget::unlimited("disk"),
+            models: Arc::clone(&forecasting.models),
         };
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
@@ -139,9 +143,6 @@ impl App {
             let topic = sources::journal_topic(source.name.as_str());
             log.create_topic(&topic, &TopicSettings::default()).await?;
         }
-        let registry =
-            Registry::open(Arc::clone(&store), Arc::clone(&env.disk), folder.path.join("models"))?;
-        let forecasting = Forecasting::new(&project, registry, &env)?;
         let world = Arc::new(system::World {
             project: Arc::clone(&project),
             env: env.clone(),
@@ -153,8 +154,9 @@ impl App {
             scheduler: std::sync::OnceLock::new(),
             forecasting: forecasting.clone(),
         });
-        let entries = readers::entries(&project, &checked, &pipelines, &tables, &forecasting)?;
-        let engine = Arc::new(Engine::new(env.clone(), entries, system::tables(&world)));
+        let entries = readers::entries(&project, &checked, &pipelines, &tables)?;
+        let engine = Engine::new(env.clone(), entries, system::tables(&world));
+        let engine = Arc::new(engine.with_models(Arc::clone(&forecasting.models)));
         let scheduler = jobs::scheduler(
             &project,
             &checked,
@@ -213,7 +215,6 @@ impl App {
         if self.request.drain.is_some() {
             self.watch_silence();
         } else {
-            self.forecasting.follow(&self.engine);
             let scheduler = Arc::clone(&self.scheduler);
             self.env.spawn(async move {
                 if let Err(error) = scheduler.run().await {

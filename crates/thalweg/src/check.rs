@@ -2,21 +2,25 @@
 //!
 //! `check` and `run` share this path. What comes out is what the server is built from.
 
+pub(crate) mod models;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
-use thalweg_core::schema::{source_schema, timestamp_type};
+use thalweg_core::schema::source_schema;
 use thalweg_jobs::Schedule;
 use thalweg_project::{
-    Emit, Loaded, Mode as SinkMode, Project, SqlText, Stream, Table, TableInput, Target, View,
-    ViewInput,
+    Emit, Loaded, Mode as SinkMode, Model, Project, SqlText, Stream, Table, TableInput, Target,
+    View, ViewInput,
 };
 use thalweg_stream::intake::prepare_checks;
 use thalweg_stream::program::{self, Shape, StreamQuery, visible};
 use thalweg_stream::sql::rewrite::Mode;
 use thalweg_stream::sql::{Named, Names, Planner};
+
+use self::models::CheckedModel;
 
 /// A project whose SQL is typed.
 pub(crate) struct Checked {
@@ -30,6 +34,8 @@ pub(crate) struct Checked {
     pub tables: BTreeMap<String, SchemaRef>,
     /// Columns of each view.
     pub views: BTreeMap<String, SchemaRef>,
+    /// Each model.
+    pub models: BTreeMap<String, CheckedModel>,
     /// Each alert's condition, as a stream.
     pub alerts: BTreeMap<String, StreamQuery>,
     /// Relations of which somebody asks for `latest(x)`.
@@ -48,10 +54,12 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
             streams: BTreeMap::new(),
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
+            models: BTreeMap::new(),
             alerts: BTreeMap::new(),
             latest: BTreeSet::new(),
         },
         names: Names::default(),
+        models_known: false,
         problems: Vec::new(),
     };
     typing.sources();
@@ -75,6 +83,8 @@ struct Typing<'a> {
     broken: BTreeSet<String>,
     checked: Checked,
     names: Names,
+    // Whether every model is typed that can be: a misspelt one waits until all can be suggested.
+    models_known: bool,
     problems: Vec<Problem>,
 }
 
@@ -100,23 +110,27 @@ impl Typing<'_> {
         }
     }
 
-    /// Streams, tables and views, each after what it reads.
+    /// Streams, tables, views and models, each after what it reads.
     fn relations(&mut self) {
         let mut streams: Vec<&Stream> = self.project.streams.iter().collect();
         let mut tables: Vec<&Table> = self.project.tables.iter().collect();
         let mut views: Vec<&View> = self.project.views.iter().collect();
-        self.models();
+        let mut models: Vec<&Model> = self.project.models.iter().collect();
         self.system();
+        let mut is_stuck = false;
         loop {
-            let left = streams.len() + tables.len() + views.len();
+            self.models_known = models.is_empty() || is_stuck;
+            let left = streams.len() + tables.len() + views.len() + models.len();
             streams.retain(|stream| !self.stream(stream));
             tables.retain(|table| !self.table(table));
             views.retain(|view| !self.view(view));
-            if streams.len() + tables.len() + views.len() == left {
+            models.retain(|model| !self.model(model));
+            is_stuck = streams.len() + tables.len() + views.len() + models.len() == left;
+            if is_stuck && self.models_known {
                 break;
             }
         }
-        if streams.is_empty() && tables.is_empty() && views.is_empty() {
+        if streams.is_empty() && tables.is_empty() && views.is_empty() && models.is_empty() {
             return;
         }
         // What is left reads each other, or something broken.
@@ -127,12 +141,18 @@ impl Typing<'_> {
                 ViewInput::Query(sql) => Some((view.name.value.clone(), self.reads(sql))),
                 ViewInput::Merge { .. } => None,
             }))
+            .chain(models.iter().map(|model| {
+                (model.name.value.clone(), BTreeSet::from([model.features.value.clone()]))
+            }))
             .collect();
         self.problems.extend(self.project.cycle_problem(&depends));
     }
 
+    /// Relations and models that `sql` names.
     fn reads(&self, sql: &SqlText) -> BTreeSet<String> {
-        self.checked.planner.reads(sql.as_str()).unwrap_or_default().into_iter().collect()
+        let planner = &self.checked.planner;
+        let relations = planner.reads(sql.as_str()).unwrap_or_default();
+        relations.into_iter().chain(planner.models(sql.as_str()).unwrap_or_default()).collect()
     }
 
     /// Whether everything `sql` reads that the project declares is known by now.
@@ -144,7 +164,10 @@ impl Typing<'_> {
         let unknown = |name: &String| {
             self.names.get(name).is_none() && self.project.declaration(name).is_some()
         };
-        Some(!reads.iter().any(unknown))
+        let is_model = |name: &String| self.project.models.iter().any(|it| it.name.value == *name);
+        let models = self.checked.planner.models(sql.as_str()).unwrap_or_default();
+        let waits = !self.models_known && !models.iter().all(is_model);
+        Some(!waits && !reads.iter().any(unknown))
     }
 
     /// Types a stream; `false` when it has to wait.
@@ -268,13 +291,6 @@ impl Typing<'_> {
                 self.checked.views.insert(name.to_owned(), schema);
                 true
             }
-        }
-    }
-
-    fn models(&mut self) {
-        for model in &self.project.models {
-            let schema = model_schema(model.key.iter().map(|key| key.as_str()));
-            self.names.insert(model.name.as_str(), Named::Rows(schema), Vec::new());
         }
     }
 
@@ -438,19 +454,4 @@ fn problem(code: &'static str, message: String, label: Option<String>, place: Pl
         place: Some(place),
         related: Vec::new(),
     }
-}
-
-/// Columns of a model's predictions, read as `FROM <model>`.
-pub(crate) fn model_schema<'a>(key: impl Iterator<Item = &'a str>) -> SchemaRef {
-    let keys = key.map(|name| Field::new(name, DataType::Utf8, true));
-    let rest = [
-        Field::new("made_at", timestamp_type(), true),
-        Field::new("for_time", timestamp_type(), true),
-        Field::new("prediction", DataType::Float64, true),
-        Field::new("lower", DataType::Float64, true),
-        Field::new("upper", DataType::Float64, true),
-        Field::new("actual", DataType::Float64, true),
-        Field::new("model_version", DataType::Utf8, true),
-    ];
-    Arc::new(Schema::new(keys.chain(rest).collect::<Vec<_>>()))
 }

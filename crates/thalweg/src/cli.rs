@@ -376,7 +376,7 @@ pub(crate) enum ModelsVerb {
     Promote {
         /// Number of the version.
         #[arg(long)]
-        version: u64,
+        number: u64,
         /// The model.
         #[command(flatten)]
         model: Named,

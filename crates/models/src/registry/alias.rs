@@ -129,6 +129,7 @@ impl Registry {
             }
             _ => error,
         })?;
+        self.changed();
         self.remember(&decision).await?;
         tracing::info!(
             model = decision.model,

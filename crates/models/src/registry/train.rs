@@ -297,7 +297,10 @@ impl Registry {
             row.version = known.iter().map(|known| known.version).max().unwrap_or(0) + 1;
             let id = version_id(&spec.name, row.version);
             match self.store.put(VERSION, &id, Expected::Absent, &to_json(&row)?).await {
-                Ok(_) => return Ok(row),
+                Ok(_) => {
+                    self.changed();
+                    return Ok(row);
+                }
                 Err(error) if error.kind == ErrorKind::Fenced => {}
                 Err(error) => return Err(error),
             }

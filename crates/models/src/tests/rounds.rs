@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thalweg_core::env::Disk;
+use thalweg_core::model::Forecasts as _;
 use thalweg_core::store::{Entry, Expected, Store, StoredRow};
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, ErrorKind, Result};
@@ -16,6 +17,7 @@ use thalweg_store::SqliteStore;
 
 use super::support::{MINUTE_MICROS, Noise, batch, spec};
 use crate::champion::Action;
+use crate::live::LiveModel;
 use crate::predict::Predictor;
 use crate::registry::{EvaluateReport, EvaluateRequest, Registry, TrainReport, TrainRequest};
 use crate::series::Layout;
@@ -220,6 +222,65 @@ async fn a_swap_loses_no_row_and_each_row_names_its_version() {
     let last = after[1_899].as_ref().expect("a forecast");
     let half = last.upper().expect("an interval") - last.prediction;
     assert!((half - 1.645).abs() < 0.3, "{half}");
+}
+
+#[tokio::test]
+async fn a_live_model_follows_the_registry_and_takes_over_as_a_swap_does() {
+    let world = World::new(rows(|_| 1.0, 4_000)).await;
+    let features = vec!["y".to_owned(), "signal".to_owned()];
+    let live = LiveModel::new(world.registry.clone(), world.spec.clone(), features);
+    let live = live.expect("the target is a feature");
+    let untrained = live.serving().await.expect("serving");
+    assert_eq!(untrained, json!({ "champion": null, "strong_naive": null }));
+    world.train("t1", 2_000).await;
+    let baseline = live.serving().await.expect("serving");
+    assert_eq!(baseline, json!({ "champion": null, "strong_naive": 2 }));
+    world.registry.promote("m", 3, "ada", minute(1), "go").await.expect("promoted");
+    let promoted = live.serving().await.expect("serving");
+    assert_eq!(promoted, json!({ "champion": 3, "strong_naive": 2 }));
+
+    let (old, new) = (live.load(&baseline).await, live.load(&promoted).await);
+    let (old, new) = (old.expect("loaded"), new.expect("loaded"));
+    let mut before = old.start();
+    before.forecast(&world.rows.slice(2_000, 100)).expect("forecasts");
+    let state = before.state().expect("it writes");
+    let mut after = new.take_over(&state).expect("a state");
+    let found = after.forecast(&world.rows.slice(2_100, 1_900)).expect("forecasts");
+
+    let load = async |serving: &Value| {
+        let serving = serde_json::from_value(serving.clone()).expect("a serving");
+        world.registry.load(&world.spec, serving).await.expect("loaded")
+    };
+    let layout = Layout::of(&world.spec, &world.rows.schema()).expect("a layout");
+    let mut predictor = Predictor::new(load(&baseline).await, layout);
+    predictor.predict(&world.rows.slice(2_000, 100)).expect("forecasts");
+    predictor.swap(load(&promoted).await);
+    let expected = predictor.predict(&world.rows.slice(2_100, 1_900)).expect("forecasts");
+    for (found, expected) in found.iter().zip(&expected) {
+        let (found, expected) = found.as_ref().zip(expected.as_ref()).expect("forecasts");
+        assert_eq!(found.prediction, expected.prediction);
+        assert_eq!((found.lower, found.upper), (expected.lower(), expected.upper()));
+        assert_eq!(&*found.version, "ridge/3");
+    }
+    assert_eq!(after.state().expect("it writes"), predictor.state().expect("it writes"));
+}
+
+#[tokio::test]
+async fn a_live_model_leaves_out_versions_of_another_target() {
+    let mut world = World::new(rows(|_| 1.0, 3_000)).await;
+    world.train("t1", 2_000).await;
+    world.spec.target = "signal".into();
+    let features = vec!["y".to_owned(), "signal".to_owned()];
+    let live = LiveModel::new(world.registry.clone(), world.spec.clone(), features);
+    let live = live.expect("the target is a feature");
+    // As an epoch record from before the change has it.
+    let recorded = json!({ "champion": 3, "strong_naive": 2 });
+    let mut forecaster = live.load(&recorded).await.expect("loaded").start();
+    let found = forecaster.forecast(&world.rows.slice(0, 1)).expect("forecasts");
+    let signal = world.rows.column_by_name("signal").expect("a column");
+    let signal = signal.as_primitive::<arrow::datatypes::Float64Type>().value(0);
+    let found = found[0].as_ref().expect("the last value");
+    assert_eq!((found.prediction, &*found.version), (signal, "strong_naive"));
 }
 
 #[tokio::test]

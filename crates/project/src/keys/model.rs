@@ -43,7 +43,9 @@ pub(super) const KEYS: &[Key] = &[
         "model.*.features",
         Shape::Name(&[Kind::View, Kind::Table, Kind::Stream, Kind::Source]),
         "A row per key and time; its numeric columns, all of them known at that time, are the \
-         features (S21). The target is among them; forecast is its value `horizon` later.",
+         features (S21). The target is among them; forecast is its value `horizon` later. Of a \
+         source, or a stream whose rows do not change, each row is forecast as it comes; else when \
+         somebody asks.",
     )
     .example("bar_features")
     .required(),

@@ -289,7 +289,8 @@ pub(super) fn accumulators_from(
         .collect()
 }
 
-fn single(name: &str, column: ArrayRef) -> Result<RecordBatch> {
+/// A batch of one column.
+pub(super) fn single(name: &str, column: ArrayRef) -> Result<RecordBatch> {
     let schema = Schema::new(vec![Field::new(name, column.data_type().clone(), true)]);
     RecordBatch::try_new(Arc::new(schema), vec![column]).map_err(engine_error)
 }

@@ -17,7 +17,8 @@ use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::{Outlet, Parts, Pipeline, PipelineState, too_far_behind};
+use super::answerers::Answerers;
+use super::{Forget, Outlet, Parts, Pipeline, PipelineState, too_far_behind};
 use crate::checkpoint::{Checkpoint, Checkpoints, Head, Position, SinkPosition};
 use crate::delivery::{Delivery, DeliveryConfig, DeliveryState, DeliveryStatus, lock};
 use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
@@ -61,6 +62,7 @@ struct Life<'a> {
     inputs: BTreeMap<u32, Box<dyn Input>>,
     intake: Intake,
     program: Option<Program>,
+    answerers: Answerers,
     outlets: Vec<OutletRun>,
     checkpoints: Checkpoints,
     epochs: EpochLog,
@@ -109,6 +111,10 @@ impl Pipeline {
             SideWriter::open(log(), QUARANTINE, self.name(), sides_from(QUARANTINE), after).await?;
         let late = SideWriter::open(log(), LATE, self.name(), sides_from(LATE), after).await?;
         let now = shared.env.clock.now();
+        let answerers = match &program {
+            Some(program) => Answerers::new(program.models(), &shared.models)?,
+            None => Answerers::default(),
+        };
         let outlets =
             self.start_outlets(outlets, &known, recorded, intake.schema(), program.as_ref())?;
         let mut life = Life {
@@ -116,6 +122,7 @@ impl Pipeline {
             inputs,
             intake,
             program,
+            answerers,
             outlets,
             checkpoints,
             epochs,
@@ -227,7 +234,8 @@ impl Life<'_> {
                 self.ledger = head.source;
                 self.epochs_from = head.epochs_from;
                 if let Some(program) = &mut self.program {
-                    program.restore(checkpoint.operators)?;
+                    let answers = self.answerers.begin(&head.models).await?;
+                    program.restore(checkpoint.operators, answers)?;
                 }
                 for kept in &self.pipeline.kept {
                     if let Some(rows) = checkpoint.results.get(&kept.name) {
@@ -312,6 +320,7 @@ impl Life<'_> {
             let is_bounded = self.inputs.values().all(|input| input.is_bounded());
             record.closes = drained && is_bounded && self.program.is_some();
             if !record.ranges.is_empty() || record.closes {
+                record.models = self.answerers.serving().await?;
                 self.epochs.append(&record, started).await?;
                 self.run_epoch(&record, &chunks).await?;
             }
@@ -385,6 +394,9 @@ impl Life<'_> {
         let env = &pipeline.shared.env;
         let started = env.clock.now();
         let before = self.watermark.current();
+        if let Some(program) = &mut self.program {
+            program.begin_epoch(self.answerers.begin(&record.models).await?)?;
+        }
         let mut rows = Vec::new();
         let mut sides = Sides::default();
         let mut quarantine = Vec::new();
@@ -504,8 +516,14 @@ impl Life<'_> {
         self.tables_passed();
         if !rows.is_empty() {
             for kept in &self.pipeline.kept {
-                if let Some((column, from)) = &kept.forget {
-                    kept.results.forget_before(column, from(watermark))?;
+                match &kept.forget {
+                    Some(Forget::Before { column, from }) => {
+                        kept.results.forget_before(column, from(watermark))?;
+                    }
+                    Some(Forget::Beyond { column, rows }) => {
+                        kept.results.forget_beyond(column, *rows)?;
+                    }
+                    None => {}
                 }
                 kept.results.publish();
             }
@@ -571,6 +589,7 @@ impl Life<'_> {
                         (QUARANTINE.to_owned(), self.quarantine.end().await?),
                         (LATE.to_owned(), self.late.end().await?),
                     ]),
+                    models: self.answerers.answering(),
                     query: pipeline.settings.fingerprint.clone(),
                 },
                 operators: match &mut self.program {

@@ -2,6 +2,7 @@
 //!
 //! - `FROM tumble(x, time, size)`: the rows of `x` with `window_start` and `window_end` (S5).
 //! - `FROM latest(x)`: the newest row of each key of `x` by arrival.
+//! - `FROM predict(model, x)`: the rows of `x` with the forecast of each ([`super::predict`]).
 //! - `SELECT *` leaves out the hidden columns of a source (S1).
 //! - `ORDER BY _offset` means (`_offset`, `_row`), and that pair breaks the ties of an aggregate's
 //!   own ORDER BY, so that streams and batches agree (S1, S11).
@@ -25,8 +26,9 @@ use datafusion::sql::sqlparser::ast::{
 use thalweg_core::problem::{SqlProblem, nearest};
 use thalweg_core::schema::meta;
 
-use super::Names;
 use super::problems::{Text, refused};
+use super::{Names, predict};
+use crate::operators::predict::COLUMNS as FORECAST_COLUMNS;
 
 /// What a statement is planned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub enum Mode {
 }
 
 /// Our functions in FROM.
-const TABLE_FUNCTIONS: [&str; 2] = ["tumble", "latest"];
+const TABLE_FUNCTIONS: [&str; 3] = ["tumble", "latest", "predict"];
 /// Those of the language that are not part of this version.
 const TABLE_FUNCTIONS_UNBUILT: [&str; 2] = ["hop", "session"];
 
@@ -50,7 +52,7 @@ pub(super) fn rewrite(
     text: &Text<'_>,
 ) -> Result<Vec<String>, Vec<SqlProblem>> {
     let reads = reads(statement);
-    let mut rewriter = Rewriter { names, mode, text, problems: Vec::new() };
+    let mut rewriter = Rewriter { names, mode, text, local: Vec::new(), problems: Vec::new() };
     let _ = VisitMut::visit(statement, &mut rewriter);
     if rewriter.problems.is_empty() { Ok(reads) } else { Err(rewriter.problems) }
 }
@@ -65,9 +67,7 @@ pub(super) fn reads(statement: &Statement) -> Vec<String> {
         type Break = ();
 
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            if let Some(with) = &query.with {
-                self.local.extend(with.cte_tables.iter().map(|cte| cte.alias.name.value.clone()));
-            }
+            self.local.extend(parts_of(query));
             ControlFlow::Continue(())
         }
 
@@ -75,7 +75,7 @@ pub(super) fn reads(statement: &Statement) -> Vec<String> {
             if let TableFactor::Table { name, args, .. } = factor {
                 let read = match args {
                     None => Some(object_name(name)),
-                    Some(args) => args.args.first().and_then(relation_argument).map(|it| it.0),
+                    Some(args) => relation_of(name, &args.args).map(|it| it.0),
                 };
                 if let Some(read) = read
                     && !self.names.contains(&read)
@@ -92,15 +92,50 @@ pub(super) fn reads(statement: &Statement) -> Vec<String> {
     reader.names
 }
 
+/// Models that `predict()` is called with in FROM, each once.
+pub(super) fn models(statement: &Statement) -> Vec<String> {
+    struct Reader(Vec<String>);
+    impl Visitor for Reader {
+        type Break = ();
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { name, args: Some(args), .. } = factor
+                && is_predict(name)
+                && let Some((model, _)) = args.args.first().and_then(name_argument)
+                && !self.0.contains(&model)
+            {
+                self.0.push(model);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut reader = Reader(Vec::new());
+    let _ = Visit::visit(statement, &mut reader);
+    reader.0
+}
+
+/// Names that a query's WITH declares.
+fn parts_of(query: &Query) -> impl Iterator<Item = String> {
+    let parts = query.with.iter().flat_map(|with| &with.cte_tables);
+    parts.map(|part| object_name(&part.alias.name.clone().into()))
+}
+
 struct Rewriter<'a> {
     names: &'a Names,
     mode: Mode,
     text: &'a Text<'a>,
+    // Names that the statement itself declares.
+    local: Vec<String>,
     problems: Vec<SqlProblem>,
 }
 
 impl VisitorMut for Rewriter<'_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.local.extend(parts_of(query));
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.hide_columns(select);
@@ -117,15 +152,18 @@ impl VisitorMut for Rewriter<'_> {
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         let replaced = match factor {
+            TableFactor::Table { name, args: Some(args), alias, .. } if is_predict(name) => {
+                self.predict(name, &args.args, alias.as_ref()).map(Some)
+            }
             TableFactor::Table { name, args: Some(args), alias, .. } => {
-                self.table_function(name, &args.args, alias.as_ref())
+                self.table_function(name, &args.args, alias.as_ref()).map_err(|it| vec![it])
             }
             _ => Ok(None),
         };
         match replaced {
             Ok(Some(derived)) => *factor = derived,
             Ok(None) => {}
-            Err(problem) => self.problems.push(problem),
+            Err(problems) => self.problems.extend(problems),
         }
         ControlFlow::Continue(())
     }
@@ -230,7 +268,7 @@ impl Rewriter<'_> {
         let function = args.as_ref().map(|_| object_name(name));
         let relation = match args {
             None => object_name(name),
-            Some(args) => match args.args.first().and_then(relation_argument) {
+            Some(args) => match relation_of(name, &args.args) {
                 Some((relation, _)) => relation,
                 None => return (Ident::new(""), None),
             },
@@ -248,8 +286,10 @@ impl Rewriter<'_> {
             .filter(|name| !is_hidden(name))
             .cloned()
             .collect();
-        if function.as_deref() == Some("tumble") {
-            columns.extend(["window_start".to_owned(), "window_end".to_owned()]);
+        match function.as_deref() {
+            Some("tumble") => columns.extend(["window_start", "window_end"].map(str::to_owned)),
+            Some("predict") => columns.extend(FORECAST_COLUMNS.map(str::to_owned)),
+            _ => {}
         }
         (as_name, Some(columns))
     }
@@ -263,7 +303,7 @@ impl Rewriter<'_> {
         let TableFactor::Table { name, args, .. } = &from.relation else { return false };
         let relation = match args {
             None => object_name(name),
-            Some(args) => match args.args.first().and_then(relation_argument) {
+            Some(args) => match relation_of(name, &args.args) {
                 Some((relation, _)) => relation,
                 None => return false,
             },
@@ -295,7 +335,7 @@ impl Rewriter<'_> {
                 range: place,
             });
         }
-        let Some((relation, relation_name)) = args.first().and_then(relation_argument) else {
+        let Some((relation, relation_name)) = args.first().and_then(name_argument) else {
             return Err(refused(format!("`{function}()` needs the name of a relation"), place));
         };
         let Some(entry) = self.names.get(&relation) else {
@@ -349,6 +389,59 @@ impl Rewriter<'_> {
         };
         let alias = alias.cloned().unwrap_or_else(|| alias_of(&relation));
         Ok(Some(derived(&template, relation_name, time, alias)))
+    }
+
+    fn predict(
+        &self,
+        name: &ObjectName,
+        args: &[FunctionArg],
+        alias: Option<&TableAlias>,
+    ) -> Result<TableFactor, Vec<SqlProblem>> {
+        let place = |name: &ObjectName| self.text.range(datafusion_span(name.span()));
+        let [model, relation] = args else {
+            let message = "`predict()` takes the name of a model and that of a relation";
+            return Err(vec![refused(message, place(name))]);
+        };
+        let (Some((model, model_name)), Some((relation, relation_name))) =
+            (name_argument(model), name_argument(relation))
+        else {
+            let message = "`predict()` takes the name of a model and that of a relation";
+            return Err(vec![refused(message, place(name))]);
+        };
+        let Some(named) = self.names.model(&model) else {
+            let near = nearest(&model, self.names.models());
+            let all: Vec<&str> = self.names.models().collect();
+            return Err(vec![SqlProblem {
+                code: "T0301",
+                message: format!("no model `{model}`"),
+                label: near.map(|near| format!("did you mean `{near}`?")),
+                hint: near.is_none().then(|| match all.as_slice() {
+                    [] => "The project declares no model.".to_owned(),
+                    all => format!("There are: {}.", all.join(", ")),
+                }),
+                range: place(&model_name),
+            }]);
+        };
+        let columns = &named.columns;
+        let template = match self.names.get(&relation) {
+            // What WITH declares is typed only when it is planned.
+            _ if self.local.contains(&relation) => predict::template(&model, columns, &[], false),
+            // The planner reports the unknown name with its place.
+            None => return Ok(table(relation_name, alias.cloned())),
+            Some(entry) => {
+                let schema = entry.schema();
+                let place = place(&relation_name);
+                let misfits = predict::misfits(&model, columns, &relation, &schema, place.as_ref());
+                if !misfits.is_empty() {
+                    return Err(misfits);
+                }
+                let has = |column| schema.column_with_name(column).is_some();
+                let has_arrival = has(meta::OFFSET) && has(meta::ROW);
+                predict::template(&model, columns, &entry.key, has_arrival)
+            }
+        };
+        let alias = alias.cloned().unwrap_or_else(|| alias_of(&relation));
+        Ok(derived(&template, relation_name, None, alias))
     }
 }
 
@@ -492,7 +585,8 @@ pub fn is_hidden(column: &str) -> bool {
     column.starts_with('_')
 }
 
-fn quoted(name: &str) -> String {
+/// A name as SQL takes it literally.
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -520,7 +614,16 @@ fn table(name: ObjectName, alias: Option<TableAlias>) -> TableFactor {
     }
 }
 
-fn relation_argument(argument: &FunctionArg) -> Option<(String, ObjectName)> {
+fn is_predict(function: &ObjectName) -> bool {
+    object_name(function).eq_ignore_ascii_case("predict")
+}
+
+/// The relation that a function in FROM reads.
+fn relation_of(function: &ObjectName, args: &[FunctionArg]) -> Option<(String, ObjectName)> {
+    args.get(usize::from(is_predict(function))).and_then(name_argument)
+}
+
+fn name_argument(argument: &FunctionArg) -> Option<(String, ObjectName)> {
     match self::argument(argument)? {
         Expr::Identifier(ident) => {
             let name = ObjectName(vec![ObjectNamePart::Identifier(ident.clone())]);

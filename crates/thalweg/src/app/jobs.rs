@@ -72,6 +72,7 @@ pub(super) fn scheduler(
                         tables,
                         pipelines,
                         boundaries,
+                        forecasting,
                         table.as_str(),
                         day,
                     )?))
@@ -124,6 +125,7 @@ fn refresh(
     tables: &BTreeMap<String, Arc<Delta>>,
     pipelines: &[Arc<Pipeline>],
     boundaries: &Boundaries,
+    forecasting: &Forecasting,
     name: &str,
     day: Option<Day>,
 ) -> Result<Refresh> {
@@ -162,6 +164,7 @@ fn refresh(
             event_time: source.event_time.clone(),
             day_column: day_source(replace.as_str()).unwrap_or_else(|| replace.as_str().to_owned()),
             window_size: query.window_size,
+            models: Arc::clone(&forecasting.models),
         },
         planner: checked.planner.clone(),
         log: Arc::clone(log) as Arc<dyn Log>,

@@ -1,40 +1,31 @@
-//! Models of a project: training, evaluation, and what they predict as rows come.
+//! Models of a project: training, evaluation, and who answers for each.
 //!
 //! A model's features are a relation of the project; its `train` and `evaluate` schedules become the
-//! jobs `model.<name>.train` and `model.<name>.evaluate`. A forecaster follows the features and keeps
-//! the model's own relation up: one row a key and time, `actual` filled in when it is known. What it
-//! keeps is made again from the features at each start.
+//! jobs `model.<name>.train` and `model.<name>.evaluate`. What it predicts as rows come is the work of
+//! a pipeline ([`super::pipelines`]) and of queries; both see it as a [`LiveModel`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use thalweg_core::env::Env;
-use thalweg_core::query::{Query, QueryEngine as _};
+use thalweg_core::model::Forecasts;
+use thalweg_core::query::Query;
 use thalweg_core::task::{Task, TaskContext};
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 use thalweg_jobs::{JobDefinition, Schedule, TaskDefinition};
 use thalweg_models::registry::{EvaluateRequest, TrainRequest};
-use thalweg_models::series::Layout;
-use thalweg_models::spec::WARM_UP_HORIZONS;
-use thalweg_models::{Candidate, ChampionRule, ModelSpec, Predictor, Registry, TargetKind};
+use thalweg_models::{Candidate, ChampionRule, LiveModel, ModelSpec, Registry, TargetKind};
 use thalweg_project::{Model, Project};
 use thalweg_stream::engine::Engine;
-use thalweg_stream::results::Results;
+use thalweg_stream::pipeline::Models;
 
-use crate::check::model_schema;
+use crate::check::Checked;
 
-/// Forecasts shown at most, of each model.
-const SHOWN_ROWS_MAX: usize = 20_000;
-
-/// Models, their registry, and what they have predicted.
+/// Models, their registry, and who answers for each.
 #[derive(Clone)]
 pub(super) struct Forecasting {
     pub registry: Registry,
@@ -42,25 +33,29 @@ pub(super) struct Forecasting {
     pub specs: Vec<ModelSpec>,
     // Relation of the features, by model.
     features: BTreeMap<String, String>,
-    pub predicted: BTreeMap<String, Arc<Results>>,
+    pub models: Models,
 }
 
 impl Forecasting {
-    pub(super) fn new(project: &Project, registry: Registry, env: &Env) -> Result<Self> {
-        let mut predicted = BTreeMap::new();
-        for model in &project.models {
-            let schema = model_schema(model.key.iter().map(|key| key.as_str()));
-            let mut key: Vec<String> = model.key.iter().map(|key| key.value.clone()).collect();
-            key.push("for_time".to_owned());
-            predicted.insert(model.name.value.clone(), Arc::new(Results::new(schema, &key)?));
-        }
+    pub(super) fn new(
+        project: &Project,
+        checked: &Checked,
+        registry: Registry,
+        env: &Env,
+    ) -> Result<Self> {
         let features = project
             .models
             .iter()
             .map(|model| (model.name.value.clone(), model.features.value.clone()))
             .collect();
-        let specs = project.models.iter().map(spec).collect();
-        Ok(Self { registry, env: env.clone(), specs, features, predicted })
+        let specs: Vec<ModelSpec> = project.models.iter().map(spec).collect();
+        let mut models: BTreeMap<String, Arc<dyn Forecasts>> = BTreeMap::new();
+        for spec in &specs {
+            let columns = &checked.models[&spec.name].columns;
+            let model = LiveModel::new(registry.clone(), spec.clone(), columns.features.clone())?;
+            models.insert(spec.name.clone(), Arc::new(model));
+        }
+        Ok(Self { registry, env: env.clone(), specs, features, models: Arc::new(models) })
     }
 
     /// Jobs that the models' own schedules make, with their tasks.
@@ -106,21 +101,6 @@ impl Forecasting {
             engine: Arc::clone(engine),
             env: self.env.clone(),
         }))
-    }
-
-    /// Follows the features of every model until the process stops.
-    pub(super) fn follow(&self, engine: &Arc<Engine>) {
-        for spec in &self.specs {
-            let forecaster = Forecaster {
-                spec: spec.clone(),
-                features: self.features[&spec.name].clone(),
-                registry: self.registry.clone(),
-                engine: Arc::clone(engine),
-                results: Arc::clone(&self.predicted[&spec.name]),
-                env: self.env.clone(),
-            };
-            self.env.spawn(forecaster.run());
-        }
     }
 }
 
@@ -227,171 +207,5 @@ impl Task for ModelTask {
                 Ok(self.registry.evaluate(&self.spec, request, batches).await?.to_string())
             }
         }
-    }
-}
-
-/// Predicts each new row of the features.
-struct Forecaster {
-    spec: ModelSpec,
-    features: String,
-    registry: Registry,
-    engine: Arc<Engine>,
-    results: Arc<Results>,
-    env: Env,
-}
-
-/// A prediction that is shown.
-#[derive(Clone)]
-struct Shown {
-    key: Vec<String>,
-    made_at: Timestamp,
-    prediction: f64,
-    lower: Option<f64>,
-    upper: Option<f64>,
-    actual: Option<f64>,
-    version: String,
-}
-
-impl Forecaster {
-    async fn run(self) {
-        let mut wait = Duration::from_secs(1);
-        while !self.env.shutdown.is_cancelled() {
-            if let Err(error) = self.follow().await {
-                tracing::warn!(model = self.spec.name, error = error.chain(), "forecasts stopped");
-            }
-            if !self.env.sleep(wait).await {
-                return;
-            }
-            wait = (wait * 2).min(Duration::from_secs(60));
-        }
-    }
-
-    async fn follow(&self) -> Result<()> {
-        let sql = format!("SELECT * FROM \"{}\"", self.features);
-        let mut changes = self.engine.changes(&sql).await?;
-        let mut serving = self.registry.serving(&self.spec).await?;
-        let mut served = self.registry.load(&self.spec, serving).await?;
-        let mut predictor: Option<Predictor> = None;
-        let mut shown: BTreeMap<(Timestamp, Vec<String>), Shown> = BTreeMap::new();
-        // Enough of the past to warm the baselines up and to fill a chart.
-        let now = self.env.clock.now();
-        let mut from = now.minus(self.spec.horizon * (WARM_UP_HORIZONS + 512));
-        loop {
-            let newest = self.registry.serving(&self.spec).await?;
-            if newest != serving {
-                serving = newest;
-                served = self.registry.load(&self.spec, serving).await?;
-                if let Some(predictor) = &mut predictor {
-                    predictor.swap(Arc::clone(&served));
-                }
-            }
-            let batches =
-                rows(&self.engine, &self.features, &self.spec, from, Timestamp::MAX).await?;
-            for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-                let predictor = match &mut predictor {
-                    Some(predictor) => predictor,
-                    None => {
-                        let layout = Layout::of(&self.spec, batch.schema_ref())?;
-                        predictor.insert(Predictor::new(Arc::clone(&served), layout))
-                    }
-                };
-                let newest = self.take(predictor, batch, &mut shown)?;
-                from = from.max(Timestamp(newest.0 + 1));
-            }
-            if !batches.is_empty() {
-                while shown.len() > SHOWN_ROWS_MAX {
-                    shown.pop_first();
-                }
-                self.results.restore(&self.batch(&shown)?)?;
-            }
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return Ok(()) },
-                () = self.env.shutdown.cancelled() => return Ok(()),
-            }
-            // Features come by the minute; more often than this nobody looks.
-            if !self.env.doze(Duration::from_secs(1)).await {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Predicts the rows of a batch, and fills in what earlier ones were about.
-    fn take(
-        &self,
-        predictor: &mut Predictor,
-        batch: &RecordBatch,
-        shown: &mut BTreeMap<(Timestamp, Vec<String>), Shown>,
-    ) -> Result<Timestamp> {
-        let column = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| {
-                Error::invalid(format!("`{}` has no column `{name}`", self.features))
-            })
-        };
-        let broken = |error: arrow::error::ArrowError| {
-            Error::invalid("the features have another type").with_source(error)
-        };
-        let times = column(&self.spec.time)?;
-        let times = times
-            .as_primitive_opt::<TimestampMicrosecondType>()
-            .ok_or_else(|| Error::invalid(format!("`{}` is no timestamp", self.spec.time)))?;
-        let targets = cast(column(&self.spec.target)?, &DataType::Float64).map_err(broken)?;
-        let targets = targets.as_primitive::<Float64Type>();
-        let keys: Result<Vec<ArrayRef>> = self
-            .spec
-            .key
-            .iter()
-            .map(|name| cast(column(name)?, &DataType::Utf8).map_err(broken))
-            .collect();
-        let keys = keys?;
-        let mut newest = Timestamp::MIN;
-        let forecasts = predictor.predict(batch)?;
-        for (row, forecast) in forecasts.into_iter().enumerate() {
-            let key: Vec<String> =
-                keys.iter().map(|key| key.as_string::<i32>().value(row).to_owned()).collect();
-            let made_at = Timestamp(times.value(row));
-            newest = newest.max(made_at);
-            if targets.is_valid(row)
-                && let Some(earlier) = shown.get_mut(&(made_at, key.clone()))
-            {
-                earlier.actual = Some(targets.value(row));
-            }
-            if let Some(forecast) = forecast {
-                let row = Shown {
-                    key: key.clone(),
-                    made_at,
-                    prediction: forecast.prediction,
-                    lower: forecast.lower(),
-                    upper: forecast.upper(),
-                    actual: None,
-                    version: forecast.version.to_string(),
-                };
-                shown.insert((forecast.for_time, key), row);
-            }
-        }
-        Ok(newest)
-    }
-
-    fn batch(&self, shown: &BTreeMap<(Timestamp, Vec<String>), Shown>) -> Result<RecordBatch> {
-        let mut columns: Vec<ArrayRef> = (0..self.spec.key.len())
-            .map(|at| -> ArrayRef {
-                Arc::new(shown.values().map(|row| row.key.get(at)).collect::<StringArray>())
-            })
-            .collect();
-        let times = |times: Vec<i64>| -> ArrayRef {
-            Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
-        };
-        let floats = |pick: fn(&Shown) -> Option<f64>| -> ArrayRef {
-            Arc::new(shown.values().map(pick).collect::<Float64Array>())
-        };
-        columns.push(times(shown.values().map(|row| row.made_at.0).collect()));
-        columns.push(times(shown.keys().map(|(for_time, _)| for_time.0).collect()));
-        columns.push(floats(|row| Some(row.prediction)));
-        columns.push(floats(|row| row.lower));
-        columns.push(floats(|row| row.upper));
-        columns.push(floats(|row| row.actual));
-        columns
-            .push(Arc::new(shown.values().map(|row| Some(&row.version)).collect::<StringArray>()));
-        RecordBatch::try_new(self.results.schema(), columns)
-            .map_err(|error| Error::internal("predictions do not fit").with_source(error))
     }
 }

@@ -1,4 +1,5 @@
-//! Pipelines of a project: one a source, one a stream.
+//! Pipelines of a project: one a source, one a stream, one an alert, one a model that has its
+//! features from a stream.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use thalweg_core::table::Table as _;
 use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
-use thalweg_project::{Mode, Project, Sink, Source, TableInput, Target};
+use thalweg_project::{Mode, Model, Project, Sink, Source, TableInput, Target};
 use thalweg_stream::pipeline::{
-    Drain, Factory, KeepFrom, Kept, Outlet, Parts, Pipeline, Settings, Shared,
+    Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Settings, Shared,
 };
 use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
@@ -23,10 +24,13 @@ use thalweg_stream::tail::Tail;
 use super::readers::Boundaries;
 use super::sources;
 use crate::check::Checked;
+use crate::check::models::{self, CheckedModel};
 
 /// Name of the kept results that serve `latest(x)`.
 pub(super) const LATEST: &str = "latest";
-/// Name of the kept results of a GROUP BY.
+/// Predictions of a model that stay readable, the newest.
+const PREDICTIONS_MAX: usize = 20_000;
+/// Name of the kept results of a GROUP BY, and of a model's predictions.
 pub(super) const RESULTS: &str = "results";
 
 struct Parcel {
@@ -35,8 +39,15 @@ struct Parcel {
     shared: Shared,
     tables: BTreeMap<String, Arc<Delta>>,
     source: String,
-    stream: Option<String>,
-    alert: Option<String>,
+    runs: Runs,
+}
+
+/// What a pipeline is of.
+enum Runs {
+    Source,
+    Stream(String),
+    Alert(String),
+    Model(String),
 }
 
 /// Every pipeline of a project, the sources' own first.
@@ -49,14 +60,13 @@ pub(super) fn declare(
     drain: Option<&Drain>,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
-    let parcel = |source: &str, stream: Option<&str>, alert: Option<&str>| Parcel {
+    let parcel = |source: &str, runs: Runs| Parcel {
         project: Arc::clone(project),
         checked: Arc::clone(checked),
         shared: shared.clone(),
         tables: tables.clone(),
         source: source.to_owned(),
-        stream: stream.map(str::to_owned),
-        alert: alert.map(str::to_owned),
+        runs,
     };
     for source in &project.sources {
         let name = source.name.as_str();
@@ -67,7 +77,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, true, &fingerprint(None, source)),
-            Box::new(parcel(name, None, None)),
+            Box::new(parcel(name, Runs::Source)),
             None,
             Some(tail),
             kept,
@@ -88,11 +98,11 @@ pub(super) fn declare(
             }
             Shape::Final | Shape::Updating => (None, vec![results(query, boundaries.of(name))?]),
         };
-        let fingerprint = fingerprint(Some(stream.sql.as_str()), source);
+        let fingerprint = fingerprint(Some((stream.sql.as_str(), query)), source);
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
-            Box::new(parcel(&query.source, Some(name), None)),
+            Box::new(parcel(&query.source, Runs::Stream(name.to_owned()))),
             Some(query.clone()),
             tail,
             kept,
@@ -105,14 +115,35 @@ pub(super) fn declare(
         let source = project
             .source(&query.source)
             .ok_or_else(|| Error::internal(format!("alert `{name}` has no source")))?;
-        let fingerprint = fingerprint(Some(alert.when.as_str()), source);
+        let fingerprint = fingerprint(Some((alert.when.as_str(), query)), source);
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &format!("alert.{name}"), false, &fingerprint),
-            Box::new(parcel(&query.source, None, Some(name))),
+            Box::new(parcel(&query.source, Runs::Alert(name.to_owned()))),
             Some(query.clone()),
             None,
             Vec::new(),
+            drain.cloned(),
+        )));
+    }
+    for model in &project.models {
+        let name = model.name.as_str();
+        let Some(query) = checked.models.get(name).and_then(CheckedModel::followed) else {
+            continue;
+        };
+        let source = project
+            .source(&query.source)
+            .ok_or_else(|| Error::internal(format!("model `{name}` has no source")))?;
+        let fingerprint = fingerprint(Some((features_sql(project, model), query)), source);
+        let results = Arc::new(Results::new(Arc::clone(&query.schema), &query.key)?);
+        let newest = Forget::Beyond { column: "for_time".to_owned(), rows: PREDICTIONS_MAX };
+        pipelines.push(Arc::new(Pipeline::new(
+            shared.clone(),
+            settings(project, source, &models::pipeline_name(name), false, &fingerprint),
+            Box::new(parcel(&query.source, Runs::Model(name.to_owned()))),
+            Some(query.clone()),
+            None,
+            vec![Kept { name: RESULTS.to_owned(), results, forget: Some(newest) }],
             drain.cloned(),
         )));
     }
@@ -120,11 +151,19 @@ pub(super) fn declare(
 }
 
 /// What a pipeline computes: with another one its state is made anew.
-fn fingerprint(sql: Option<&str>, source: &Source) -> String {
+fn fingerprint(sql: Option<(&str, &StreamQuery)>, source: &Source) -> String {
     match sql {
-        Some(sql) => format!("{sql}\n{:?}", source.columns),
+        Some((sql, query)) => {
+            format!("{sql}\n{:?}{}", source.columns, models::fingerprint(query))
+        }
         None => format!("{:?}", source.columns),
     }
+}
+
+/// What makes the features that a model's pipeline follows: a stream's SQL, or the name of a source.
+fn features_sql<'a>(project: &'a Project, model: &'a Model) -> &'a str {
+    let features = model.features.as_str();
+    project.stream(features).map_or(features, |stream| stream.sql.as_str())
 }
 
 /// The fingerprint of every pipeline of a project, by its name.
@@ -141,9 +180,14 @@ pub(crate) fn fingerprints(project: &Project, checked: &Checked) -> BTreeMap<Str
         let name = alert.name.as_str();
         Some((format!("alert.{name}"), checked.alerts.get(name)?, alert.when.as_str()))
     });
-    for (name, query, sql) in streams.chain(alerts) {
+    let models = project.models.iter().filter_map(|model| {
+        let query = checked.models.get(model.name.as_str())?.followed()?;
+        let name = models::pipeline_name(model.name.as_str());
+        Some((name, query, features_sql(project, model)))
+    });
+    for (name, query, sql) in streams.chain(alerts).chain(models) {
         if let Some(source) = project.source(&query.source) {
-            all.insert(name, fingerprint(Some(sql), source));
+            all.insert(name, fingerprint(Some((sql, query)), source));
         }
     }
     all
@@ -192,7 +236,7 @@ fn results(
             Some(boundary) => Arc::new(move |_| boundary()),
             None => Arc::new(move |watermark| watermark.minus(week)),
         };
-        (column.to_owned(), from)
+        Forget::Before { column: column.to_owned(), from }
     });
     Ok(Kept { name: RESULTS.to_owned(), results, forget })
 }
@@ -211,20 +255,28 @@ impl Factory for Parcel {
             &self.shared.env,
             &self.shared.log,
         )?;
-        let query = match (&self.stream, &self.alert) {
-            (Some(stream), _) => Some(&self.checked.streams[stream]),
-            (None, Some(alert)) => Some(&self.checked.alerts[alert]),
-            (None, None) => None,
+        let query = match &self.runs {
+            Runs::Source => None,
+            Runs::Stream(stream) => Some(&self.checked.streams[stream]),
+            Runs::Alert(alert) => Some(&self.checked.alerts[alert]),
+            Runs::Model(model) => self.checked.models[model].followed(),
         };
         let program = query.map(|query| Program::new(&self.checked.planner, query)).transpose()?;
-        let name = self.stream.as_deref().unwrap_or(&self.source);
+        let name = match &self.runs {
+            Runs::Stream(stream) => stream,
+            Runs::Source | Runs::Alert(_) | Runs::Model(_) => &self.source,
+        };
         let (schema, shape, key) = match query {
             Some(query) => (query.visible(), query.shape, query.key.clone()),
             None => (visible(&self.checked.sources[name]), Shape::RowWise, Vec::new()),
         };
-        if let Some(alert) = &self.alert {
-            let outlets = self.notifier(alert, &schema)?.into_iter().collect();
-            return Ok(Parts { inputs, intake, program, outlets });
+        match &self.runs {
+            Runs::Alert(alert) => {
+                let outlets = self.notifier(alert, &schema)?.into_iter().collect();
+                return Ok(Parts { inputs, intake, program, outlets });
+            }
+            Runs::Model(_) => return Ok(Parts { inputs, intake, program, outlets: Vec::new() }),
+            Runs::Source | Runs::Stream(_) => {}
         }
         let mut outlets = Vec::new();
         let mut has_lossless = false;

@@ -13,13 +13,14 @@ use thalweg_core::{Error, Result};
 use thalweg_lake::delta::{DayPartition, Delta, DeltaOptions};
 use thalweg_project::{Project, TableInput, ViewInput};
 use thalweg_stream::engine::{Entry, Merged, PinnedTable, Readable, RefreshNote, TableReader};
+use thalweg_stream::operators::outcomes;
 use thalweg_stream::pipeline::Pipeline;
-use thalweg_stream::program::{Shape, visible};
+use thalweg_stream::program::Shape;
 use thalweg_stream::sql::rewrite::Mode;
 
-use super::models::Forecasting;
 use super::pipelines::{LATEST, RESULTS};
 use crate::check::Checked;
+use crate::check::models::{Predictions, pipeline_name};
 
 /// Opens every table of the project, making those that are not there.
 pub(super) async fn open_tables(
@@ -142,7 +143,6 @@ pub(super) fn entries(
     checked: &Checked,
     pipelines: &[Arc<Pipeline>],
     tables: &BTreeMap<String, Arc<Delta>>,
-    forecasting: &Forecasting,
 ) -> Result<BTreeMap<String, Entry>> {
     let mut entries = BTreeMap::new();
     let pipeline = |name: &str| {
@@ -181,6 +181,12 @@ pub(super) fn entries(
         let pipeline = pipeline(name)?;
         let source_key = project.source(&query.source).map(|it| it.key.clone()).unwrap_or_default();
         let (readable, key) = match (query.shape, kept(pipeline, RESULTS)) {
+            // What it has predicted, by those who answered then.
+            (Shape::RowWise, _) if !query.models.is_empty() => {
+                let tail = pipeline.tail.clone();
+                let tail = tail.ok_or_else(|| Error::internal("a stream has no tail"))?;
+                (Readable::Records { tail, table: table_of(name) }, source_key)
+            }
             (Shape::RowWise, _) => {
                 let sql = stream.sql.as_str().to_owned();
                 (Readable::Sql { sql, mode: Mode::Stream }, source_key)
@@ -241,19 +247,19 @@ pub(super) fn entries(
     }
     for model in &project.models {
         let name = model.name.as_str();
-        let results = Arc::clone(&forecasting.predicted[name]);
-        let mut key: Vec<String> = model.key.iter().map(|key| key.value.clone()).collect();
-        key.push("for_time".to_owned());
-        entries.insert(
-            name.to_owned(),
-            Entry {
-                kind: "model",
-                columns: visible(&results.schema()),
-                readable: Readable::Results(results),
-                key,
-                latest: None,
-            },
-        );
+        let checked = &checked.models[name];
+        let readable = match &checked.predictions {
+            Predictions::Followed(_) => {
+                let results = kept(pipeline(&pipeline_name(name))?, RESULTS);
+                let missing = || Error::internal(format!("model `{name}` has no results"));
+                Readable::Results(results.ok_or_else(missing)?)
+            }
+            Predictions::Asked(sql) => Readable::Sql { sql: sql.clone(), mode: Mode::Query },
+        };
+        let columns = outcomes::schema(&checked.columns.key);
+        let key = outcomes::row_key(&checked.columns.key);
+        entries
+            .insert(name.to_owned(), Entry { kind: "model", readable, key, latest: None, columns });
     }
     Ok(entries)
 }

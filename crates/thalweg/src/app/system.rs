@@ -138,8 +138,17 @@ impl World {
                     "downstream_kind": downstream_kind, "downstream": downstream,
                 })
             };
-        let kind =
-            |name: &str| if self.project.source(name).is_some() { "source" } else { "stream" };
+        let kind = |name: &str| {
+            if self.project.source(name).is_some() {
+                "source"
+            } else if self.project.table(name).is_some() {
+                "table"
+            } else if self.project.views.iter().any(|view| view.name.as_str() == name) {
+                "view"
+            } else {
+                "stream"
+            }
+        };
         let mut edges = Vec::new();
         for stream in &self.project.streams {
             let name = stream.name.as_str();
@@ -172,7 +181,8 @@ impl World {
             }
         }
         for model in &self.project.models {
-            edges.push(edge("view", model.features.as_str(), "model", model.name.as_str()));
+            let features = model.features.as_str();
+            edges.push(edge(kind(features), features, "model", model.name.as_str()));
         }
         edges
     }

@@ -74,8 +74,8 @@ pub(super) async fn models(verb: ModelsVerb, at: impl Fn(Dir) -> Place) -> Resul
         }
         ModelsVerb::Train(model) => ask(model, "train", json!({})).await,
         ModelsVerb::Evaluate(model) => ask(model, "evaluate", json!({})).await,
-        ModelsVerb::Promote { version, model } => {
-            ask(model, "promote", json!({ "version": version })).await
+        ModelsVerb::Promote { number, model } => {
+            ask(model, "promote", json!({ "version": number })).await
         }
         ModelsVerb::Rollback(model) => ask(model, "rollback", json!({})).await,
     }

@@ -64,6 +64,92 @@ schedule = "15 25 * * *"
 tasks.compact = { compact = "history" }
 "#;
 
+/// Mistakes with models, marked as above.
+const FORECASTS: &str = r#"[project]
+name     = "forecasts"
+
+[source.trades]
+file.path      = "trades.ndjson"
+format.json    = {}
+event_time     = "ts"
+key            = ["symbol"]
+columns.symbol = "text not null"
+columns.price  = "double"
+columns.side   = "text"
+columns.ts     = "timestamp not null"
+
+[stream.bars]
+sql = '''
+SELECT symbol, window_end, max(ts) AS newest, max(price) AS high
+FROM tumble(trades, ts, interval '1 minute')
+GROUP BY symbol, window_end
+'''
+[view.texts]
+sql = "SELECT symbol, ts, side AS price FROM trades"
+
+[model.next_price]
+features = "trades"
+target   = "price"
+horizon  = "1m"
+time     = "ts"
+key      = ["symbol"]
+
+[model.next_high]
+features = "bars"
+target   = "high"
+horizon  = "1m"
+time     = "newest"
+
+[model.no_columns]
+features = "trades"
+target   = "prize"
+          #^ T0302
+horizon  = "1m"
+time     = "price"
+          #^ T0304
+key      = ["simbol"]
+           #^ T0302
+
+[stream.unknown_model]
+sql = "SELECT * FROM predict(next_prize, trades)"
+                            #^ T0301
+
+[stream.unknown_relation]
+sql = "SELECT * FROM predict(next_price, trade)"
+                                        #^ T0301
+
+[stream.lows]
+sql = "SELECT symbol, ts AS newest, price AS hihg FROM trades"
+[stream.no_feature]
+sql = "SELECT symbol FROM predict(next_high, lows)"
+                                            #^ T0302
+
+[view.wrong_type]
+sql = '''
+WITH part AS (SELECT symbol, price, ts FROM trades)
+SELECT p.prediction, t.upper
+FROM predict(next_price, part) p JOIN predict(next_price, texts) t ON p.ts = t.ts
+                                                        --^ T0304
+'''
+
+[stream.no_relation]
+sql = "SELECT * FROM predict(next_price)"
+                    #^ T0305
+
+[stream.no_order]
+sql = "SELECT * FROM predict(next_high, bars)"
+      #^ T0305
+
+[model.in_a_circle]
+features = "circle"
+target   = "prediction"
+horizon  = "1m"
+time     = "ts"
+[stream.circle]
+       #^ T0310
+sql = "SELECT * FROM predict(in_a_circle, trades)"
+"#;
+
 fn check(project: &Project) -> (Said, Vec<Value>) {
     let said = run(project.command("check", &["--format", "json"]));
     let problems: Value = serde_json::from_str(&said.stdout).expect("the problems are JSON");
@@ -84,7 +170,31 @@ fn marks(text: &str) -> Vec<(u64, u64, String)> {
 
 #[test]
 fn nine_mistakes_are_nine_problems_each_at_its_place() {
-    let (said, problems) = check(&Project::new(NINE));
+    assert_eq!(marks(NINE).len(), 9);
+    told(NINE);
+}
+
+#[test]
+fn mistakes_with_models_are_told_at_their_places() {
+    let text = Value::from(told(FORECASTS)).to_string();
+    for said in [
+        "did you mean `price`?",
+        "did you mean `next_price`?",
+        "did you mean `trades`?",
+        "did you mean `hihg`?",
+        "Model `next_high` reads: newest, high.",
+        "needs a number",
+        "reads in_a_circle",
+        "only `window_start` and `window_end` tell their order",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
+/// Fails unless the problems of a project are those that its text marks.
+#[track_caller]
+fn told(text: &str) -> Vec<Value> {
+    let (said, problems) = check(&Project::new(text));
     let found: Vec<(u64, u64, String)> = problems
         .iter()
         .map(|problem| {
@@ -93,9 +203,9 @@ fn nine_mistakes_are_nine_problems_each_at_its_place() {
             (number("line"), number("column"), code)
         })
         .collect();
-    assert_eq!(marks(NINE).len(), 9);
-    assert_eq!(found, marks(NINE), "{problems:#?}");
+    assert_eq!(found, marks(text), "{problems:#?}");
     assert_eq!(said.code, Some(1));
+    problems
 }
 
 #[test]

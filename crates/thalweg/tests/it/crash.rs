@@ -21,6 +21,24 @@ const MESSAGES: u32 = 864;
 /// Trades in them.
 const TRADES: i64 = 6_959;
 
+/// A model of the first price of each second: nothing is trained, so `strong_naive` answers in every
+/// run, and what it learns of its own errors must survive.
+const FORECASTS: &str = r#"
+[stream.ticks]
+sql = "SELECT symbol, date_trunc('second', ts) AS second, price, volume FROM trades"
+[model.next_tick]
+features = "ticks"
+target   = "price"
+horizon  = "1s"
+time     = "second"
+key      = ["symbol"]
+[stream.forecasts]
+sql = "SELECT * FROM predict(next_tick, ticks)"
+[table.forecasts_made]
+from       = "forecasts"
+delta.path = "lake/forecasts"
+"#;
+
 fn kills() -> u32 {
     let kills = std::env::var("THALWEG_KILLS").ok();
     kills.map_or(25, |kills| kills.parse().expect("THALWEG_KILLS is a number"))
@@ -33,14 +51,18 @@ fn a_file_read_through_kills_gives_what_the_uncut_run_gives() {
     let rate = format!("{}/s", (4 * MESSAGES / kills()).max(10));
     let cut_database = Database::new();
     let cut = Project::market_from_file(&capture, Some(&rate), &cut_database.url);
+    cut.declare(FORECASTS);
     drain_through_kills(&cut, 1);
 
     let uncut_database = Database::new();
     let uncut = Project::market_from_file(&capture, None, &uncut_database.url);
+    uncut.declare(FORECASTS);
     uncut.drain().ended_with(0);
 
     assert_eq!(cut.count("SELECT count(*) FROM trades_history"), TRADES);
     assert_same((&cut, &cut_database), (&uncut, &uncut_database));
+    let bands = cut.count("SELECT count(upper) FROM next_tick");
+    assert!(bands > 500, "S24: there are {bands} intervals to compare");
 }
 
 #[test]
@@ -51,12 +73,14 @@ fn a_live_feed_through_kills_gives_what_one_drain_of_its_journal_gives() {
     let simulator = Simulator::replay(&capture, &["--speed", &speed, "--max-pause", &pause]);
     let cut_database = Database::new();
     let cut = Project::market(&simulator.url, &cut_database.url);
+    cut.declare(FORECASTS);
     drain_through_kills(&cut, 2);
     drop(simulator);
 
     let uncut_database = Database::new();
     // Nobody listens there: what is left is the journal.
     let uncut = Project::market("ws://127.0.0.1:1/finnhub", &uncut_database.url);
+    uncut.declare(FORECASTS);
     copy(&cut.data().join("log/trades.raw"), &uncut.data().join("log/trades.raw"));
     uncut.drain().ended_with(0);
 
@@ -114,6 +138,9 @@ fn assert_same(
     let exact = [
         "SELECT _partition, _offset, _row, * FROM trades_history",
         "SELECT _offset, _row, * FROM changes",
+        "SELECT * FROM forecasts",
+        "SELECT * FROM forecasts_made",
+        "SELECT * FROM next_tick",
         "SELECT * EXCEPT (epoch, received_at) FROM system.quarantine",
         "SELECT * EXCEPT (epoch) FROM system.late",
         // How often an update is emitted, and how many rows one commit takes together, is theirs.
@@ -128,8 +155,14 @@ fn assert_same(
         assert_same_rows(query, &sorted(&found), &sorted(&expected));
     }
     // Sums are added up epoch by epoch, so their last bits may differ (S11).
-    for relation in ["bars", "hourly", "hourly_volume", "bar_features"] {
-        let time = if relation == "bar_features" { "window_end" } else { "window_start" };
+    let by_time = [
+        ("bars", "window_start"),
+        ("hourly", "window_start"),
+        ("hourly_volume", "window_start"),
+        ("bar_features", "window_end"),
+        ("next_price", "for_time"),
+    ];
+    for (relation, time) in by_time {
         let query = format!("SELECT * FROM {relation} ORDER BY symbol, {time}");
         assert_close_rows(&query, &found.rows(&query), &expected.rows(&query));
     }

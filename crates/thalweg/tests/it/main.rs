@@ -7,6 +7,7 @@ mod check;
 mod clock;
 mod crash;
 mod merged;
+mod models;
 mod postgres;
 mod project;
 mod recorded;

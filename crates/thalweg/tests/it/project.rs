@@ -59,6 +59,13 @@ impl Project {
         project
     }
 
+    /// Declares more in the project's file.
+    pub(crate) fn declare(&self, text: &str) {
+        let file = self.path("thalweg.toml");
+        let declared = fs::read_to_string(&file).expect("the project has a file");
+        self.write("thalweg.toml", format!("{declared}{text}"));
+    }
+
     /// Writes a file of the project.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).expect("the folder is ours");

@@ -20,12 +20,16 @@ use proptest::prelude::*;
 use thalweg_core::schema::{Column, ColumnType, source_schema};
 use thalweg_core::time::Timestamp;
 use thalweg_stream::checkpoint::{Checkpoint, Head};
-use thalweg_stream::operators::Tick;
+use thalweg_stream::operators::{Answers, Tick};
 use thalweg_stream::program::{self, Program, Shape, Sides, StreamQuery};
 use thalweg_stream::results::Results;
 use thalweg_stream::sql::rewrite::Mode;
 use thalweg_stream::sql::{Named, Names, Planner};
 use thalweg_stream::watermark::Watermark;
+
+mod model;
+
+use self::model::Fading;
 
 /// Queries, and whether every change is asked for.
 const QUERIES: &[(&str, bool)] = &[
@@ -84,7 +88,26 @@ const QUERIES: &[(&str, bool)] = &[
          GROUP BY symbol, window_start",
         false,
     ),
+    ("SELECT * FROM predict(next_price, trades)", false),
+    (
+        "SELECT symbol, p.prediction - price AS step, upper - lower AS width, model_version \
+         FROM predict(next_price, trades) p WHERE volume > 1 OR prediction > 12",
+        false,
+    ),
+    (
+        "SELECT symbol, count(prediction) AS n, max(upper) AS high FROM predict(next_price, trades) \
+         GROUP BY symbol",
+        true,
+    ),
+    ("SELECT * FROM predict(next_high, bars)", false),
+    // One series of all symbols: rows of one time come together.
+    ("SELECT symbol, window_end, prediction FROM predict(market, bars) WHERE trades > 1", false),
 ];
+
+/// What `bars` is in them.
+const BARS: &str = "SELECT symbol, window_end, max(price) AS high, avg(volume) AS volume, \
+                    count(*) AS trades FROM tumble(trades, ts, interval '3 seconds') \
+                    GROUP BY symbol, window_end";
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -198,12 +221,22 @@ fn batches(case: &Case) -> Vec<RecordBatch> {
 struct Setup {
     planner: Planner,
     names: Names,
+    models: BTreeMap<&'static str, Fading>,
 }
 
 fn setup() -> Setup {
+    let planner = Planner::new();
+    let models = BTreeMap::from([
+        ("next_price", Fading::new(&["symbol"], "ts", &["price", "volume"])),
+        ("next_high", Fading::new(&["symbol"], "window_end", &["high", "volume"])),
+        ("market", Fading::new(&[], "window_end", &["high"])),
+    ]);
     let mut names = Names::default();
+    model::insert(&mut names, &models, 1);
     names.insert("trades", Named::Rows(schema()), vec!["symbol".to_owned()]);
-    Setup { planner: Planner::new(), names }
+    let bars = program::prepare(&planner, BARS, &names, false).unwrap();
+    names.insert("bars", Named::Plan(bars.plan), bars.key);
+    Setup { planner, names, models }
 }
 
 /// The stream's final rows, and the (partition, offset, row) of what was late.
@@ -212,6 +245,7 @@ fn run_stream(
     query: &StreamQuery,
     case: &Case,
     input: &[RecordBatch],
+    version: impl Fn(usize) -> u64,
 ) -> (Vec<RecordBatch>, BTreeSet<(i32, i64, i32)>) {
     let mut program = Program::new(&setup.planner, query).unwrap();
     let mut watermark = Watermark::new(case.delay_ms * 1000);
@@ -225,6 +259,8 @@ fn run_stream(
         let (now, after) = rest.split_at(count);
         rest = after;
         let before = watermark.current();
+        let answers = model::answers(&setup.models, version(epoch));
+        program.begin_epoch(&answers).unwrap();
         let mut sides = Sides::default();
         let mut out = Vec::new();
         for batch in now {
@@ -266,7 +302,7 @@ fn run_stream(
             assert_eq!(operator.ledger().broken(), Vec::<String>::new(), "S12");
         }
         if case.crashes[epoch % case.crashes.len()] {
-            program = crash(setup, query, program);
+            program = crash(setup, query, program, &answers);
         }
         epoch += 1;
     }
@@ -278,7 +314,7 @@ fn run_stream(
 }
 
 /// Kills a program and brings it back from a checkpoint's bytes.
-fn crash(setup: &Setup, query: &StreamQuery, mut program: Program) -> Program {
+fn crash(setup: &Setup, query: &StreamQuery, mut program: Program, answers: &Answers) -> Program {
     let head = Head {
         epoch: 1,
         positions: BTreeMap::new(),
@@ -288,6 +324,7 @@ fn crash(setup: &Setup, query: &StreamQuery, mut program: Program) -> Program {
         ledgers: Vec::new(),
         epochs_from: 0,
         sides_from: BTreeMap::new(),
+        models: BTreeMap::new(),
         query: String::new(),
     };
     let checkpoint =
@@ -298,7 +335,7 @@ fn crash(setup: &Setup, query: &StreamQuery, mut program: Program) -> Program {
     assert_eq!(again.encode().unwrap().len(), bytes.len());
     let read = Checkpoint::decode(&bytes).unwrap();
     let mut back = Program::new(&setup.planner, query).unwrap();
-    back.restore(read.operators).unwrap();
+    back.restore(read.operators, answers).unwrap();
     back
 }
 
@@ -322,7 +359,11 @@ fn run_batch(
     let rows = take_record_batch(&rows, &kept).unwrap();
     let table = MemTable::try_new(schema(), vec![vec![rows]]).unwrap();
     let mut names = Names::default();
+    model::insert(&mut names, &setup.models, 1);
     names.insert("trades", Named::Table(Arc::new(table)), vec![]);
+    let bars = setup.planner.plan(BARS, &names, Mode::Stream).unwrap().plan;
+    let key = ["symbol", "window_end"].map(str::to_owned).to_vec();
+    names.insert("bars", Named::Plan(bars), key);
     let plan = setup.planner.plan(sql, &names, Mode::Stream).unwrap().plan;
     let context = SessionContext::new_with_state(setup.planner.state().clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -365,9 +406,32 @@ fn check(case: &Case) {
     let (sql, update) = QUERIES[case.query];
     let query = program::prepare(&setup.planner, sql, &setup.names, update).unwrap();
     let input = batches(case);
-    let (stream, late) = run_stream(&setup, &query, case, &input);
+    let (stream, late) = run_stream(&setup, &query, case, &input, |_| 1);
     let batch = run_batch(&setup, sql, &input, &late);
     assert_eq!(lines(&stream), lines(&batch), "S11: {sql}");
+}
+
+/// Whatever answers when: each row once, by the version of its epoch, the same through crashes.
+fn check_swaps(case: &Case, versions: &[u64]) {
+    let setup = setup();
+    let sql = "SELECT * FROM predict(next_price, trades)";
+    let query = program::prepare(&setup.planner, sql, &setup.names, false).unwrap();
+    let input = batches(case);
+    let version = |epoch: usize| versions[epoch % versions.len()];
+    let (cut, _) = run_stream(&setup, &query, case, &input, version);
+    let uncut = Case { crashes: vec![false], ..case.clone() };
+    let (uncut, _) = run_stream(&setup, &query, &uncut, &input, version);
+    assert_eq!(cut, uncut, "S8");
+    let rows: usize = input.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(cut.iter().map(RecordBatch::num_rows).sum::<usize>(), rows, "S23");
+    // Row-wise, one batch gives one: find the epoch of each.
+    let epochs =
+        (0..).flat_map(|epoch| std::iter::repeat_n(epoch, case.epochs[epoch % case.epochs.len()]));
+    for (batch, epoch) in cut.iter().zip(epochs) {
+        let expected = format!("fading/{}", version(epoch));
+        let said = batch.column_by_name("model_version").unwrap().as_string::<i32>();
+        assert!(said.iter().flatten().all(|said| said == expected), "S23: {said:?} in {epoch}");
+    }
 }
 
 fn cases() -> u32 {
@@ -380,5 +444,13 @@ proptest! {
     #[test]
     fn a_stream_is_its_batch(case in case()) {
         check(&case);
+    }
+
+    #[test]
+    fn s23_a_swap_between_epochs_loses_no_row_through_crashes(
+        case in case(),
+        versions in proptest::collection::vec(1..4_u64, 1..6),
+    ) {
+        check_swaps(&case, &versions);
     }
 }
