@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thalweg_core::control::{Action, Control};
+use thalweg_core::control::{Action, AttemptLog, Control};
 use thalweg_core::env::{Clock, Disk, DiskFile, Env};
 use thalweg_core::query::{Query, QueryEngine, Relation, Rows};
 use thalweg_core::time::Timestamp;
@@ -240,7 +240,8 @@ impl FakeEngine {
         let name = name.split(" LIMIT").next().unwrap_or_default().trim();
         let found = self.relations.lock().unwrap().iter().find_map(|(relation, rows)| {
             let quoted = format!("\"{}\".\"{}\"", relation.schema_name, relation.name);
-            (name == quoted || name == relation.name).then(|| rows.clone())
+            let latest = format!("latest(\"{}\")", relation.name);
+            [quoted, latest, relation.name.clone()].contains(&name.to_owned()).then(|| rows.clone())
         });
         found.ok_or_else(|| {
             Error::invalid(format!("no table `{name}`")).with_hint("`SHOW TABLES` lists them.")
@@ -370,6 +371,17 @@ impl Control for FakeControl {
             }
             _ => Ok(json!({"done": true})),
         }
+    }
+
+    async fn task_log(&self, run: &str, task: &str, attempt: Option<u32>) -> Result<AttemptLog> {
+        if task != "hourly" {
+            return Err(Error::invalid(format!("run `{run}` has no task `{task}`")));
+        }
+        Ok(AttemptLog {
+            attempt: attempt.unwrap_or(2),
+            is_complete: true,
+            lines: vec![(NOW, "reading 2026-01-04 to 2026-01-04".to_owned())],
+        })
     }
 }
 
