@@ -8,6 +8,7 @@
 //! The world is elsewhere: frames come from an [`Input`], rows go to [`Sink`]s by way of
 //! [`crate::delivery`], and who wires them is the binary.
 
+mod room;
 mod run;
 mod status;
 

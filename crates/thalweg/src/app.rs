@@ -6,6 +6,7 @@
 
 mod control;
 pub(crate) mod data_folder;
+mod house;
 mod jobs;
 mod models;
 mod pipelines;
@@ -33,11 +34,16 @@ use thalweg_stream::engine::Engine;
 use thalweg_stream::epoch;
 use thalweg_stream::pipeline::{Drain, Pipeline, Shared};
 use thalweg_stream::sides;
-use tokio::sync::watch;
+use thalweg_stream::sql::Planner;
+use tokio::sync::{Mutex, watch};
 
 use self::data_folder::DataFolder;
+use self::house::House;
 use self::models::Forecasting;
 use crate::check::Checked;
+
+/// Of `runtime.memory`, what all queries may hold together.
+const QUERY_PARTS: u64 = 4;
 
 /// What a run is asked for.
 pub(crate) struct Request {
@@ -81,6 +87,7 @@ pub(crate) struct App {
     feeds_silent: watch::Sender<bool>,
     request: Request,
     folder: DataFolder,
+    house: Mutex<Option<House>>,
 }
 
 impl App {
@@ -92,7 +99,11 @@ impl App {
         request: Request,
     ) -> Result<Self> {
         let folder = DataFolder::open(&request.data)?;
+        let memory = project.runtime.memory_bytes;
+        let queries = usize::try_from(memory / QUERY_PARTS).unwrap_or(usize::MAX);
+        let checked = Checked { planner: Planner::with_memory(queries)?, ..checked };
         let (project, checked) = (Arc::new(project), Arc::new(checked));
+        let disk_bytes = house::disk_budget(project.runtime.disk, &*env.disk, &folder.path)?;
         let log_folder = folder.path.join("log");
         let disk = Arc::clone(&env.disk);
         let (log, recovery) =
@@ -116,8 +127,8 @@ impl App {
             store: Arc::clone(&store),
             data: folder.path.clone(),
             incarnation: folder.incarnation.clone(),
-            memory: Budget::new("memory", project.runtime.memory_bytes),
-            disk: Budget::unlimited("disk"),
+            memory: Budget::new("memory", memory),
+            disk: Budget::new("disk", disk_bytes),
         };
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
@@ -132,8 +143,11 @@ impl App {
             .collect();
         for source in project.sources.iter().filter(|source| source.is_live()) {
             let topic = sources::journal_topic(source.name.as_str());
-            log.create_topic(&topic, &TopicSettings::default()).await?;
+            let settings = house::journal_settings(disk_bytes, feeds.len());
+            log.create_topic(&topic, &settings).await?;
+            log.update_topic(&topic, &settings).await?;
         }
+        let house = House::new(&log, &shared.disk, &folder.path);
         let registry =
             Registry::open(Arc::clone(&store), Arc::clone(&env.disk), folder.path.join("models"))?;
         let forecasting = Forecasting::new(&project, registry, &env)?;
@@ -149,7 +163,8 @@ impl App {
             forecasting: forecasting.clone(),
         });
         let entries = readers::entries(&project, &checked, &pipelines, &tables, &forecasting)?;
-        let engine = Arc::new(Engine::new(env.clone(), entries, system::tables(&world)));
+        let engine = Engine::new(env.clone(), entries, system::tables(&world));
+        let engine = Arc::new(engine.with_planner(checked.planner.clone()));
         let scheduler = jobs::scheduler(
             &project,
             &checked,
@@ -176,6 +191,7 @@ impl App {
             feeds_silent,
             request,
             folder,
+            house: Mutex::new(Some(house)),
         })
     }
 
@@ -200,7 +216,9 @@ impl App {
         for source in self.project.sources.iter().filter(|source| source.is_live()) {
             self.start_feed(source)?;
         }
-        self.keep_house();
+        if let Some(house) = self.house.lock().await.take() {
+            self.env.spawn(house.keep(self.env.clone()));
+        }
         if self.request.drain.is_some() {
             self.watch_silence();
         } else {
@@ -276,20 +294,6 @@ impl App {
                 if is_silent {
                     app.feeds_silent.send_replace(true);
                     return;
-                }
-            }
-        });
-    }
-
-    /// Lets old segments go every now and then.
-    fn keep_house(&self) {
-        let (env, log) = (self.env.clone(), Arc::clone(&self.log));
-        self.env.spawn(async move {
-            while env.sleep(Duration::from_secs(300)).await {
-                let (log, now) = (Arc::clone(&log), env.clock.now());
-                let removed = tokio::task::spawn_blocking(move || log.retain(now)).await;
-                if let Ok(Err(error)) = removed {
-                    tracing::warn!(error = error.chain(), "retention failed");
                 }
             }
         });

@@ -1,6 +1,7 @@
 //! One life of a pipeline: from its checkpoint, through the recorded epochs, into new ones.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
+use super::room::Room;
 use super::{Outlet, Parts, Pipeline, PipelineState, too_far_behind};
 use crate::checkpoint::{Checkpoint, Checkpoints, Head, Position, SinkPosition};
 use crate::delivery::{Delivery, DeliveryConfig, DeliveryState, DeliveryStatus, lock};
@@ -37,11 +39,10 @@ const EPOCH_BYTES_MAX: usize = 4 << 20;
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// Shortest time from one epoch to the next while they are not full.
 const EPOCH_MIN: Duration = Duration::from_millis(2);
-/// Bytes handed to sinks after which a checkpoint is due.
-const COMMIT_BYTES_MAX: usize = 32 << 20;
-/// What a sink's outbox may take; of memory less where there is little.
-const OUTBOX_LIMITS: OutboxLimits =
-    OutboxLimits { memory_bytes: 32 << 20, segment_bytes: 4 << 20, disk_bytes: 4 << 30 };
+/// How often it is looked whether there is room again.
+const ROOM_EVERY: Duration = Duration::from_millis(100);
+/// How long a sink may take nothing before the pipeline is said to wait for it.
+const SINK_WAIT: Duration = Duration::from_secs(1);
 
 struct OutletRun {
     name: String,
@@ -79,6 +80,7 @@ struct Life<'a> {
     checkpointed_at: Timestamp,
     bytes_since_checkpoint: usize,
     rows_out: u64,
+    room: Room,
 }
 
 impl Pipeline {
@@ -108,8 +110,16 @@ impl Pipeline {
             SideWriter::open(log(), QUARANTINE, self.name(), sides_from(QUARANTINE), after).await?;
         let late = SideWriter::open(log(), LATE, self.name(), sides_from(LATE), after).await?;
         let now = shared.env.clock.now();
-        let outlets =
-            self.start_outlets(outlets, &known, recorded, intake.schema(), program.as_ref())?;
+        let room = Room::new(shared, &self.settings);
+        let limits = room.outbox();
+        let outlets = self.start_outlets(
+            outlets,
+            &known,
+            recorded,
+            intake.schema(),
+            program.as_ref(),
+            limits,
+        )?;
         let mut life = Life {
             pipeline: self,
             inputs,
@@ -131,11 +141,19 @@ impl Pipeline {
             checkpointed_at: now,
             bytes_since_checkpoint: 0,
             rows_out: 0,
+            room,
         };
         life.restore(start).await?;
         self.status.say(PipelineState::Recovering, None);
         for record in &records {
             life.run_again(record).await?;
+            while let Some(reason) = life.room.shortage() {
+                // What they hold of memory is theirs to give back; the records are durable.
+                life.ask_for_commits(true).await?;
+                if !life.hold_back(reason).await? {
+                    return Ok(());
+                }
+            }
         }
         self.status.say(PipelineState::Running, None);
         life.go_on().await
@@ -174,6 +192,7 @@ impl Pipeline {
         recorded: Epoch,
         source: &arrow::datatypes::SchemaRef,
         program: Option<&Program>,
+        limits: OutboxLimits,
     ) -> Result<Vec<OutletRun>> {
         let rows = program.map_or(source, |program| program.schema());
         let shared = &self.shared;
@@ -188,7 +207,7 @@ impl Pipeline {
                 known: known.get(&outlet.name).copied().unwrap_or_default(),
                 recorded,
                 outbox: shared.data.join("outbox").join(&outlet.name),
-                limits: outbox_limits(shared.memory.limit()),
+                limits,
                 memory: shared.memory.clone(),
                 disk: shared.disk.clone(),
             };
@@ -208,6 +227,23 @@ impl Pipeline {
         }
         *lock(&self.deliveries) = running.iter().map(|outlet| outlet.status.clone()).collect();
         Ok(running)
+    }
+
+    /// Hands rows to a sink; says so when it keeps the pipeline waiting.
+    async fn hand_to(&self, outlet: &OutletRun, epoch: Epoch, rows: RecordBatch) -> Result<()> {
+        let mut write = pin!(outlet.delivery.write(epoch, rows));
+        tokio::select! {
+            biased;
+            written = &mut write => return written,
+            _ = self.shared.env.sleep(SINK_WAIT) => {}
+        }
+        let why = outlet.status.borrow().reason.clone();
+        let why = why.unwrap_or_else(|| "it is slow".to_owned());
+        let reason = format!("sink `{}` takes no more rows: {why}", outlet.name);
+        self.status.say(PipelineState::Paused, Some(reason));
+        let written = write.await;
+        self.status.say(PipelineState::Running, None);
+        written
     }
 }
 
@@ -295,6 +331,20 @@ impl Life<'_> {
         let env = self.pipeline.shared.env.clone();
         loop {
             let started = env.clock.now();
+            if !env.shutdown.is_cancelled()
+                && let Some(reason) = self.room.shortage()
+            {
+                let is_due =
+                    started.since(self.checkpointed_at) >= self.pipeline.settings.checkpoint_every;
+                if is_due && (self.epoch > self.checkpointed || self.is_waiting()) {
+                    self.checkpoint(true).await?;
+                }
+                self.hold_back(reason).await?;
+                continue;
+            }
+            if self.room.short_since.take().is_some() {
+                self.pipeline.status.say(PipelineState::Running, None);
+            }
             let (mut record, chunks, at_end) = self.gather().await?;
             // Commits end while nothing arrives, too.
             self.tables_passed();
@@ -309,7 +359,7 @@ impl Life<'_> {
             let full = chunks.iter().any(|chunk| chunk.frames.len() >= EPOCH_FRAMES_MAX);
             let due = env.clock.now().since(self.checkpointed_at)
                 >= self.pipeline.settings.checkpoint_every
-                || self.bytes_since_checkpoint >= COMMIT_BYTES_MAX;
+                || self.bytes_since_checkpoint >= self.room.outbox().memory_bytes;
             if (due || stops || drained) && (self.epoch > self.checkpointed || self.is_waiting()) {
                 self.checkpoint(stops || drained).await?;
             }
@@ -323,6 +373,33 @@ impl Life<'_> {
                 env.sleep(EPOCH_MIN).await;
             }
         }
+    }
+
+    /// Reads nothing for a while, and says why. `false`: the process stops.
+    ///
+    /// # Errors
+    ///
+    /// When a drain has waited for room as long as it may for sinks.
+    async fn hold_back(&mut self, reason: String) -> Result<bool> {
+        let env = &self.pipeline.shared.env;
+        let now = env.clock.now();
+        let since = *self.room.short_since.get_or_insert(now);
+        if let Some(drain) = &self.pipeline.drain
+            && now.since(since) >= drain.wait
+        {
+            let message = format!("`{}` cannot read on: {reason}", self.pipeline.name());
+            return Err(
+                Error::invalid(message).with_hint("Give the project more of it under `[runtime]`.")
+            );
+        }
+        if since == now {
+            tracing::warn!(pipeline = self.pipeline.name(), reason, "reading is held back");
+        }
+        self.pipeline.status.say(PipelineState::Paused, Some(reason));
+        let goes_on = env.sleep(ROOM_EVERY).await;
+        self.tables_passed();
+        self.room.count(self.pipeline, self.program.as_ref());
+        Ok(goes_on)
     }
 
     /// Reads what there is for one epoch; waits a little when there is nothing.
@@ -472,7 +549,7 @@ impl Life<'_> {
                 let taken = RecordBatch::try_new(Arc::clone(&outlet.schema), columns)
                     .map_err(engine_error)?;
                 self.bytes_since_checkpoint += taken.get_array_memory_size();
-                outlet.delivery.write(epoch, taken).await?;
+                self.pipeline.hand_to(outlet, epoch, taken).await?;
             }
             for kept in &self.pipeline.kept {
                 kept.results.apply(batch)?;
@@ -482,7 +559,7 @@ impl Life<'_> {
         if let Some(tail) = &self.pipeline.tail {
             tail.push(epoch, now, watermark, &rows);
             let (age, bytes) = self.pipeline.settings.keep;
-            tail.trim(now.minus(age), bytes);
+            tail.trim(now.minus(age), self.room.tail_bytes(bytes));
         }
         self.tables_passed();
         if !rows.is_empty() {
@@ -493,6 +570,7 @@ impl Life<'_> {
                 kept.results.publish();
             }
         }
+        self.room.count(self.pipeline, self.program.as_ref());
         Ok(())
     }
 
@@ -510,17 +588,7 @@ impl Life<'_> {
         // Epoch records and side records first: a commit may not be ahead of what is recorded.
         pipeline.shared.log.sync().await?;
         let now = env.clock.now();
-        for outlet in &mut self.outlets {
-            let due = outlet.commit_every.is_none_or(|every| {
-                now.since(outlet.asked_at) >= every
-                    || self.bytes_since_checkpoint >= COMMIT_BYTES_MAX
-            });
-            if (due || commit_all) && outlet.asked < self.epoch {
-                outlet.delivery.commit(self.epoch).await?;
-                outlet.asked = self.epoch;
-                outlet.asked_at = now;
-            }
-        }
+        self.ask_for_commits(commit_all).await?;
         let is_new = self.epoch > self.checkpointed;
         self.checkpointed_at = now;
         if is_new {
@@ -584,6 +652,24 @@ impl Life<'_> {
         self.holds.retain(|(epoch, ..)| kept.contains(epoch));
         let held = self.held_offsets();
         self.hold(held).await
+    }
+
+    /// Asks sinks to commit the last epoch, whose record is durable: those that it is time for, or
+    /// all.
+    async fn ask_for_commits(&mut self, all: bool) -> Result<()> {
+        let now = self.pipeline.shared.env.clock.now();
+        let is_much = self.bytes_since_checkpoint >= self.room.outbox().memory_bytes;
+        for outlet in &mut self.outlets {
+            let due = outlet
+                .commit_every
+                .is_none_or(|every| now.since(outlet.asked_at) >= every || is_much);
+            if (due || all) && outlet.asked < self.epoch {
+                outlet.delivery.commit(self.epoch).await?;
+                outlet.asked = self.epoch;
+                outlet.asked_at = now;
+            }
+        }
+        Ok(())
     }
 
     fn held_offsets(&self) -> (BTreeMap<u32, Offset>, Offset) {
@@ -655,7 +741,9 @@ impl Life<'_> {
             };
             if !committed && last > 0 {
                 let status = outlet.status.borrow();
-                let reason = status.reason.clone().unwrap_or_else(|| "it is too slow".to_owned());
+                let reason = status.reason.clone().unwrap_or_else(|| {
+                    format!("it has not answered within {} s", wait.as_secs_f64())
+                });
                 unfinished.push(format!("`{}` did not commit: {reason}", outlet.name));
             }
         }
@@ -667,14 +755,6 @@ impl Life<'_> {
         }
         Err(Error::invalid(unfinished.join("; ")))
     }
-}
-
-/// What each outbox may take of `memory` bytes that all parts share.
-fn outbox_limits(memory: u64) -> OutboxLimits {
-    let share = usize::try_from(memory / 32).unwrap_or(usize::MAX);
-    let memory_bytes = OUTBOX_LIMITS.memory_bytes.min(share).max(1 << 20);
-    let segment_bytes = OUTBOX_LIMITS.segment_bytes.min(memory_bytes / 2);
-    OutboxLimits { memory_bytes, segment_bytes, ..OUTBOX_LIMITS }
 }
 
 /// Receipt and bytes of the frame with this offset.

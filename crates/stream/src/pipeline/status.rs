@@ -62,6 +62,8 @@ pub enum PipelineState {
     Recovering,
     /// Reading.
     Running,
+    /// Reading nothing more until there is room; the reason says of what, and who holds it.
+    Paused,
     /// Failed, and will be started again.
     Retrying,
     /// Wrong, until a person acts.
@@ -77,6 +79,7 @@ impl PipelineState {
             Self::Starting => "starting",
             Self::Recovering => "recovering",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Retrying => "retrying",
             Self::Stopped => "stopped",
             Self::Ended => "ended",

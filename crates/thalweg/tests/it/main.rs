@@ -5,6 +5,7 @@
 
 mod check;
 mod crash;
+mod hostile;
 mod merged;
 mod postgres;
 mod project;
