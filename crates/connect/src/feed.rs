@@ -410,7 +410,7 @@ where
             state_before = Some(status.state());
             status.enter(FeedState::Blocked);
         }
-        status.notice(env.clock.now(), &error.message);
+        status.notice(env.clock.now(), &error.chain());
         let delay = backoff.delay(error.kind, &mut rng);
         if !env.sleep(delay).await {
             return Ok(None);

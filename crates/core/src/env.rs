@@ -101,6 +101,10 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Size in bytes of the volume that holds a folder; none when it has no end.
+    fn volume_bytes(&self, _path: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Writes a file so that it is there whole or not at all: temporary name, sync, rename, sync
     /// of the folder.

@@ -60,6 +60,11 @@ impl Disk for OsDisk {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         File::open(path)?.sync_all()
     }
+
+    fn volume_bytes(&self, path: &Path) -> io::Result<Option<u64>> {
+        let volume = rustix::fs::statvfs(path)?;
+        Ok(Some(volume.f_blocks.saturating_mul(volume.f_frsize)))
+    }
 }
 
 struct OsFile(File);
@@ -123,5 +128,6 @@ mod tests {
         file.truncate(0).unwrap();
         file.sync_data().unwrap();
         assert!(file.is_empty().unwrap());
+        assert!(disk.volume_bytes(folder.path()).unwrap().is_some_and(|bytes| bytes > 0));
     }
 }

@@ -9,6 +9,7 @@
 //! Invariant: rows of an epoch are handed to the sink no sooner than a commit that includes it can
 //! be the next; so a commit never holds rows behind its stamp.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,12 +21,16 @@ use thalweg_core::env::Env;
 use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::SinkPosition;
 use crate::outbox::{Outbox, OutboxLimits};
 
 /// Messages under way to a delivery; each holds the rows of one epoch.
 const QUEUE_MESSAGES_MAX: usize = 64;
+/// How long a target may still take for a commit when the process stops.
+const STOP_WAIT: Duration = Duration::from_secs(4);
 /// Longest wait between two tries.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -222,7 +227,12 @@ impl Runner {
         let mut open = false;
         loop {
             let busy = self.env.clock.busy();
-            let step = if open { self.work().await } else { self.open().await };
+            let given_up = give_up(self.env.shutdown.clone());
+            let step = async { if open { self.work().await } else { self.open().await } };
+            let step = tokio::select! {
+                step = step => step,
+                () = given_up => return,
+            };
             match step {
                 Ok(()) if !open => {
                     open = true;
@@ -489,6 +499,12 @@ impl Runner {
             changed
         });
     }
+}
+
+/// Ends when the process has been stopping for so long that nothing is waited for any more.
+async fn give_up(shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+    let _ = timeout(STOP_WAIT, pending::<()>()).await;
 }
 
 /// A lock that goes on after a panic of somebody else.

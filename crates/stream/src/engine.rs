@@ -126,6 +126,12 @@ impl Engine {
         Self { models, ..self }
     }
 
+    /// As it is, with the session of `planner` and the memory that it may hold.
+    #[must_use]
+    pub fn with_planner(self, planner: Planner) -> Self {
+        Self { planner, ..self }
+    }
+
     /// The relation of that name.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)

@@ -118,7 +118,13 @@ fn prepare_check(
     sql: &str,
 ) -> Result<Arc<dyn PhysicalExpr>, Vec<SqlProblem>> {
     let text = Text::new(sql);
-    let problem = |error| from_datafusion(error, &text, &Names::default());
+    let problem = |error| {
+        let mut problems = from_datafusion(error, &text, &Names::default());
+        for problem in problems.iter_mut().filter(|problem| problem.range.is_none()) {
+            problem.range = planner.place_in_expression(sql, schema);
+        }
+        problems
+    };
     let expression = planner.state().create_logical_expr(sql, schema).map_err(problem)?;
     let expression = crate::sql::rewrite::now_is_received_at(expression).map_err(problem)?;
     let check = planner.state().create_physical_expr(expression, schema).map_err(problem)?;

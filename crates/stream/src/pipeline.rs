@@ -9,6 +9,7 @@
 //! [`crate::delivery`], and who wires them is the binary.
 
 mod answerers;
+mod room;
 mod run;
 mod status;
 mod still;

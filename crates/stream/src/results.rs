@@ -127,6 +127,14 @@ impl Results {
         Ok(())
     }
 
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let inner = self.lock();
+        let chunks = inner.chunks.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+        let read = inner.read.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        chunks + read + inner.keys.bytes()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,19 +11,23 @@ pub mod problems;
 pub mod rewrite;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::common::DFSchema;
 use datafusion::common::config::Dialect;
 use datafusion::datasource::view::ViewTable;
 use datafusion::datasource::{DefaultTableSource, empty::EmptyTable};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionStateBuilder, session_state::SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use thalweg_core::problem::SqlProblem;
+use thalweg_core::{Error, Result as CoreResult};
 
 use self::predict::NamedModel;
 use self::problems::Text;
@@ -138,6 +142,19 @@ impl Planner {
         Self { state }
     }
 
+    /// As [`new`](Self::new); plans that run may hold `bytes` of memory together, beyond which a
+    /// query fails.
+    pub fn with_memory(bytes: usize) -> CoreResult<Self> {
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).build_arc();
+        let runtime = runtime.map_err(|error| {
+            Error::internal("queries cannot be given memory").with_source(error)
+        })?;
+        let state = SessionStateBuilder::new_from_existing(Self::new().state)
+            .with_runtime_env(runtime)
+            .build();
+        Ok(Self { state })
+    }
+
     /// The session that plans made here belong to.
     pub fn state(&self) -> &SessionState {
         &self.state
@@ -168,6 +185,24 @@ impl Planner {
                 Err(problems)
             }
         }
+    }
+
+    /// The place in `expression`, over rows of `schema`, of what keeps it from being planned.
+    pub(crate) fn place_in_expression(
+        &self,
+        expression: &str,
+        schema: &DFSchema,
+    ) -> Option<Range<usize>> {
+        const BEFORE: &str = "SELECT ";
+        let mut names = Names::default();
+        names.insert("rows", Named::Rows(Arc::new(schema.as_arrow().clone())), Vec::new());
+        // A line of its own: the expression may end in a comment.
+        let query = format!("{BEFORE}{expression}\nFROM rows");
+        let problems = self.plan(&query, &names, Mode::Query).err()?;
+        let range = problems.into_iter().find_map(|problem| problem.range)?;
+        let start = range.start.checked_sub(BEFORE.len())?;
+        let end = range.end - BEFORE.len();
+        (end <= expression.len()).then_some(start..end)
     }
 
     /// Names in FROM anywhere in a query, in order of appearance, functions looked through.

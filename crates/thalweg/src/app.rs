@@ -6,6 +6,7 @@
 
 mod control;
 pub(crate) mod data_folder;
+mod house;
 mod jobs;
 mod models;
 mod pauses;
@@ -36,11 +37,16 @@ use thalweg_stream::engine::Engine;
 use thalweg_stream::epoch;
 use thalweg_stream::pipeline::{Drain, Pipeline, Shared};
 use thalweg_stream::sides;
-use tokio::sync::watch;
+use thalweg_stream::sql::Planner;
+use tokio::sync::{Mutex, watch};
 
 use self::data_folder::DataFolder;
+use self::house::House;
 use self::models::Forecasting;
 use crate::check::Checked;
+
+/// Of `runtime.memory`, what all queries may hold together.
+const QUERY_PARTS: u64 = 4;
 
 /// What a run is asked for.
 pub(crate) struct Request {
@@ -86,6 +92,7 @@ pub(crate) struct App {
     feeds_silent: watch::Sender<bool>,
     request: Request,
     folder: DataFolder,
+    house: Mutex<Option<House>>,
 }
 
 impl App {
@@ -97,7 +104,11 @@ impl App {
         request: Request,
     ) -> Result<Self> {
         let folder = DataFolder::open(&request.data)?;
+        let memory = project.runtime.memory_bytes;
+        let queries = usize::try_from(memory / QUERY_PARTS).unwrap_or(usize::MAX);
+        let checked = Checked { planner: Planner::with_memory(queries)?, ..checked };
         let (project, checked) = (Arc::new(project), Arc::new(checked));
+        let disk_bytes = house::disk_budget(project.runtime.disk, &*env.disk, &folder.path)?;
         let log_folder = folder.path.join("log");
         let disk = Arc::clone(&env.disk);
         let (log, recovery) =
@@ -124,8 +135,8 @@ impl App {
             store: Arc::clone(&store),
             data: folder.path.clone(),
             incarnation: folder.incarnation.clone(),
-            memory: Budget::new("memory", project.runtime.memory_bytes),
-            disk: Budget::unlimited("disk"),
+            memory: Budget::new("memory", memory),
+            disk: Budget::new("disk", disk_bytes),
             models: Arc::clone(&forecasting.models),
         };
         let drain =
@@ -141,8 +152,11 @@ impl App {
             .collect();
         for source in project.sources.iter().filter(|source| source.is_live()) {
             let topic = sources::journal_topic(source.name.as_str());
-            log.create_topic(&topic, &TopicSettings::default()).await?;
+            let settings = house::journal_settings(disk_bytes, feeds.len());
+            log.create_topic(&topic, &settings).await?;
+            log.update_topic(&topic, &settings).await?;
         }
+        let house = House::new(&log, &shared.disk, &folder.path);
         let world = Arc::new(system::World {
             project: Arc::clone(&project),
             env: env.clone(),
@@ -156,8 +170,10 @@ impl App {
             planner: checked.planner.clone(),
         });
         let entries = readers::entries(&project, &checked, &pipelines, &tables)?;
-        let engine = Engine::new(env.clone(), entries, system::tables(&world));
-        let engine = Arc::new(engine.with_models(Arc::clone(&forecasting.models)));
+        let engine = Engine::new(env.clone(), entries, system::tables(&world))
+            .with_planner(checked.planner.clone())
+            .with_models(Arc::clone(&forecasting.models));
+        let engine = Arc::new(engine);
         let scheduler = jobs::scheduler(
             &project,
             &checked,
@@ -185,6 +201,7 @@ impl App {
             feeds_silent,
             request,
             folder,
+            house: Mutex::new(Some(house)),
         })
     }
 
@@ -212,7 +229,9 @@ impl App {
         for source in self.project.sources.iter().filter(|source| source.is_live()) {
             self.start_feed(source)?;
         }
-        self.keep_house();
+        if let Some(house) = self.house.lock().await.take() {
+            self.env.spawn(house.keep(self.env.clone()));
+        }
         if self.request.drain.is_some() {
             self.watch_silence();
         } else {
@@ -294,20 +313,6 @@ impl App {
                 }
                 if !app.env.sleep(left).await {
                     return;
-                }
-            }
-        });
-    }
-
-    /// Lets old segments go every now and then.
-    fn keep_house(&self) {
-        let (env, log) = (self.env.clone(), Arc::clone(&self.log));
-        self.env.spawn(async move {
-            while env.doze(Duration::from_secs(300)).await {
-                let (log, now) = (Arc::clone(&log), env.clock.now());
-                let removed = tokio::task::spawn_blocking(move || log.retain(now)).await;
-                if let Ok(Err(error)) = removed {
-                    tracing::warn!(error = error.chain(), "retention failed");
                 }
             }
         });

@@ -21,8 +21,9 @@ use thalweg_core::{Error, Result};
 
 use crate::sources::redact_url;
 
-/// Longest time for one message.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for one message, and of it for the connection.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Groups remembered at most; beyond it those that cooled down longest ago are forgotten.
 const GROUPS_MAX: usize = 10_000;
 
@@ -80,6 +81,7 @@ impl WebhookSink {
         })?;
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Error::internal("no HTTP client").with_source(error))?;

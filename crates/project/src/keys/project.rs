@@ -41,13 +41,13 @@ pub(super) const MACHINE_KEYS: &[Key] = &[
     key(
         "runtime.memory",
         Shape::Size,
-        "Cap on state and batches in memory; beyond it sources are held back (S26).",
+        "Cap on state, newest rows and rows on their way in memory; beyond it nothing more is read (S26).",
     )
     .default("1GB"),
     key(
         "runtime.disk",
         Shape::DiskBudget,
-        "How much of the volume the data folder may take; beyond it sources pause (S26).",
+        "How much the data folder may take, in bytes or of its volume's size; beyond it sources pause (S26).",
     )
     .default("80%"),
     planned("runtime.log", Shape::Table, "The log on a Kafka cluster instead of the embedded one."),

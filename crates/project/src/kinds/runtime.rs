@@ -22,7 +22,7 @@ pub struct Runtime {
 /// How much of a disk may be taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum DiskBudget {
-    /// Until this share of the volume is in use, by whomever; in percent.
+    /// This share of the volume that holds the data folder, in percent.
     Percent(f64),
     /// This many bytes.
     Bytes(u64),

@@ -1,6 +1,7 @@
 //! One life of a pipeline: from its checkpoint, through the recorded epochs, into new ones.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use super::answerers::Answerers;
+use super::room::Room;
 use super::{Forget, Outlet, Parts, Pipeline, PipelineState, too_far_behind};
 use crate::checkpoint::{Checkpoint, Checkpoints, Head, Position, SinkPosition};
 use crate::delivery::{Delivery, DeliveryConfig, DeliveryState, DeliveryStatus, lock};
@@ -38,11 +40,10 @@ const EPOCH_BYTES_MAX: usize = 4 << 20;
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// Shortest time from one epoch to the next while they are not full.
 const EPOCH_MIN: Duration = Duration::from_millis(2);
-/// Bytes handed to sinks after which a checkpoint is due.
-const COMMIT_BYTES_MAX: usize = 32 << 20;
-/// What a sink's outbox may take; of memory less where there is little.
-const OUTBOX_LIMITS: OutboxLimits =
-    OutboxLimits { memory_bytes: 32 << 20, segment_bytes: 4 << 20, disk_bytes: 4 << 30 };
+/// How often it is looked whether there is room again.
+const ROOM_EVERY: Duration = Duration::from_millis(100);
+/// How long a sink may take nothing before the pipeline is said to wait for it.
+const SINK_WAIT: Duration = Duration::from_secs(1);
 
 struct OutletRun {
     name: String,
@@ -81,6 +82,7 @@ struct Life<'a> {
     checkpointed_at: Timestamp,
     bytes_since_checkpoint: usize,
     rows_out: u64,
+    room: Room,
 }
 
 impl Pipeline {
@@ -115,8 +117,16 @@ impl Pipeline {
             Some(program) => Answerers::new(program.models(), &shared.models)?,
             None => Answerers::default(),
         };
-        let outlets =
-            self.start_outlets(outlets, &known, recorded, intake.schema(), program.as_ref())?;
+        let room = Room::new(shared, &self.settings);
+        let limits = room.outbox();
+        let outlets = self.start_outlets(
+            outlets,
+            &known,
+            recorded,
+            intake.schema(),
+            program.as_ref(),
+            limits,
+        )?;
         let mut life = Life {
             pipeline: self,
             inputs,
@@ -139,11 +149,19 @@ impl Pipeline {
             checkpointed_at: now,
             bytes_since_checkpoint: 0,
             rows_out: 0,
+            room,
         };
         life.restore(start).await?;
         self.status.say(PipelineState::Recovering, None);
         for record in &records {
             life.run_again(record).await?;
+            while let Some(reason) = life.room.shortage() {
+                // What they hold of memory is theirs to give back; the records are durable.
+                life.ask_for_commits(true).await?;
+                if !life.hold_back(reason).await? {
+                    return Ok(());
+                }
+            }
         }
         self.status.say(PipelineState::Running, None);
         drop(busy);
@@ -183,6 +201,7 @@ impl Pipeline {
         recorded: Epoch,
         source: &arrow::datatypes::SchemaRef,
         program: Option<&Program>,
+        limits: OutboxLimits,
     ) -> Result<Vec<OutletRun>> {
         let rows = program.map_or(source, |program| program.schema());
         let shared = &self.shared;
@@ -197,7 +216,7 @@ impl Pipeline {
                 known: known.get(&outlet.name).copied().unwrap_or_default(),
                 recorded,
                 outbox: shared.data.join("outbox").join(&outlet.name),
-                limits: outbox_limits(shared.memory.limit()),
+                limits,
                 memory: shared.memory.clone(),
                 disk: shared.disk.clone(),
             };
@@ -217,6 +236,23 @@ impl Pipeline {
         }
         *lock(&self.deliveries) = running.iter().map(|outlet| outlet.status.clone()).collect();
         Ok(running)
+    }
+
+    /// Hands rows to a sink; says so when it keeps the pipeline waiting.
+    async fn hand_to(&self, outlet: &OutletRun, epoch: Epoch, rows: RecordBatch) -> Result<()> {
+        let mut write = pin!(outlet.delivery.write(epoch, rows));
+        tokio::select! {
+            biased;
+            written = &mut write => return written,
+            _ = self.shared.env.sleep(SINK_WAIT) => {}
+        }
+        let why = outlet.status.borrow().reason.clone();
+        let why = why.unwrap_or_else(|| "it is slow".to_owned());
+        let reason = format!("sink `{}` takes no more rows: {why}", outlet.name);
+        self.status.say(PipelineState::Paused, Some(reason));
+        let written = write.await;
+        self.status.say(PipelineState::Running, None);
+        written
     }
 }
 
@@ -310,6 +346,17 @@ impl Life<'_> {
     async fn go_on(&mut self) -> Result<()> {
         let env = self.pipeline.shared.env.clone();
         loop {
+            let is_asked = env.shutdown.is_cancelled() || self.pipeline.still.is_asked();
+            if let Some(reason) = self.room.shortage().filter(|_| !is_asked) {
+                if env.clock.now() >= self.checkpoint_due_at() && self.owes_checkpoint() {
+                    self.checkpoint(true).await?;
+                }
+                self.hold_back(reason).await?;
+                continue;
+            }
+            if self.room.short_since.take().is_some() {
+                self.pipeline.status.say(PipelineState::Running, None);
+            }
             let (mut record, chunks, at_end) = self.gather().await?;
             let busy = env.clock.busy();
             let started = env.clock.now();
@@ -326,7 +373,7 @@ impl Life<'_> {
             }
             let full = chunks.iter().any(|chunk| chunk.frames.len() >= EPOCH_FRAMES_MAX);
             let due = env.clock.now() >= self.checkpoint_due_at()
-                || self.bytes_since_checkpoint >= COMMIT_BYTES_MAX;
+                || self.bytes_since_checkpoint >= self.room.outbox().memory_bytes;
             if (due || stops || drained) && self.owes_checkpoint() {
                 self.checkpoint(stops || drained).await?;
             }
@@ -341,6 +388,33 @@ impl Life<'_> {
                 env.sleep(EPOCH_MIN).await;
             }
         }
+    }
+
+    /// Reads nothing for a while, and says why. `false`: the process stops.
+    ///
+    /// # Errors
+    ///
+    /// When a drain has waited for room as long as it may for sinks.
+    async fn hold_back(&mut self, reason: String) -> Result<bool> {
+        let env = &self.pipeline.shared.env;
+        let now = env.clock.now();
+        let since = *self.room.short_since.get_or_insert(now);
+        if let Some(drain) = &self.pipeline.drain
+            && now.since(since) >= drain.wait
+        {
+            let message = format!("`{}` cannot read on: {reason}", self.pipeline.name());
+            return Err(
+                Error::invalid(message).with_hint("Give the project more of it under `[runtime]`.")
+            );
+        }
+        if since == now {
+            tracing::warn!(pipeline = self.pipeline.name(), reason, "reading is held back");
+        }
+        self.pipeline.status.say(PipelineState::Paused, Some(reason));
+        let goes_on = env.doze(ROOM_EVERY).await;
+        self.tables_passed();
+        self.room.count(self.pipeline, self.program.as_ref());
+        Ok(goes_on)
     }
 
     /// Reads what there is for one epoch; waits a little when there is nothing.
@@ -501,7 +575,7 @@ impl Life<'_> {
                 let taken = RecordBatch::try_new(Arc::clone(&outlet.schema), columns)
                     .map_err(engine_error)?;
                 self.bytes_since_checkpoint += taken.get_array_memory_size();
-                outlet.delivery.write(epoch, taken).await?;
+                self.pipeline.hand_to(outlet, epoch, taken).await?;
             }
             for kept in &self.pipeline.kept {
                 kept.results.apply(batch)?;
@@ -511,7 +585,7 @@ impl Life<'_> {
         if let Some(tail) = &self.pipeline.tail {
             tail.push(epoch, now, watermark, &rows);
             let (age, bytes) = self.pipeline.settings.keep;
-            tail.trim(now.minus(age), bytes);
+            tail.trim(now.minus(age), self.room.tail_bytes(bytes));
         }
         self.tables_passed();
         if !rows.is_empty() {
@@ -528,6 +602,7 @@ impl Life<'_> {
                 kept.results.publish();
             }
         }
+        self.room.count(self.pipeline, self.program.as_ref());
         Ok(())
     }
 
@@ -545,17 +620,7 @@ impl Life<'_> {
         // Epoch records and side records first: a commit may not be ahead of what is recorded.
         pipeline.shared.log.sync().await?;
         let now = env.clock.now();
-        for outlet in &mut self.outlets {
-            let due = outlet.commit_every.is_none_or(|every| {
-                now.since(outlet.asked_at) >= every
-                    || self.bytes_since_checkpoint >= COMMIT_BYTES_MAX
-            });
-            if (due || commit_all) && outlet.asked < self.epoch {
-                outlet.delivery.commit(self.epoch).await?;
-                outlet.asked = self.epoch;
-                outlet.asked_at = now;
-            }
-        }
+        self.ask_for_commits(commit_all).await?;
         let is_new = self.epoch > self.checkpointed;
         self.checkpointed_at = now;
         if is_new {
@@ -621,6 +686,24 @@ impl Life<'_> {
         self.holds.retain(|(epoch, ..)| kept.contains(epoch));
         let held = self.held_offsets();
         self.hold(held).await
+    }
+
+    /// Asks sinks to commit the last epoch, whose record is durable: those that it is time for, or
+    /// all.
+    async fn ask_for_commits(&mut self, all: bool) -> Result<()> {
+        let now = self.pipeline.shared.env.clock.now();
+        let is_much = self.bytes_since_checkpoint >= self.room.outbox().memory_bytes;
+        for outlet in &mut self.outlets {
+            let due = outlet
+                .commit_every
+                .is_none_or(|every| now.since(outlet.asked_at) >= every || is_much);
+            if (due || all) && outlet.asked < self.epoch {
+                outlet.delivery.commit(self.epoch).await?;
+                outlet.asked = self.epoch;
+                outlet.asked_at = now;
+            }
+        }
+        Ok(())
     }
 
     fn held_offsets(&self) -> (BTreeMap<u32, Offset>, Offset) {
@@ -701,7 +784,9 @@ impl Life<'_> {
             };
             if !committed && last > 0 {
                 let status = outlet.status.borrow();
-                let reason = status.reason.clone().unwrap_or_else(|| "it is too slow".to_owned());
+                let reason = status.reason.clone().unwrap_or_else(|| {
+                    format!("it has not answered within {} s", wait.as_secs_f64())
+                });
                 unfinished.push(format!("`{}` did not commit: {reason}", outlet.name));
             }
         }
@@ -713,14 +798,6 @@ impl Life<'_> {
         }
         Err(Error::invalid(unfinished.join("; ")))
     }
-}
-
-/// What each outbox may take of `memory` bytes that all parts share.
-fn outbox_limits(memory: u64) -> OutboxLimits {
-    let share = usize::try_from(memory / 32).unwrap_or(usize::MAX);
-    let memory_bytes = OUTBOX_LIMITS.memory_bytes.min(share).max(1 << 20);
-    let segment_bytes = OUTBOX_LIMITS.segment_bytes.min(memory_bytes / 2);
-    OutboxLimits { memory_bytes, segment_bytes, ..OUTBOX_LIMITS }
 }
 
 /// Waits for an alarm, for ever when there is none.

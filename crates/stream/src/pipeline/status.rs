@@ -55,6 +55,8 @@ pub enum PipelineState {
     Recovering,
     /// Reading.
     Running,
+    /// Reading nothing more until there is room; the reason says of what, and who holds it.
+    Paused,
     /// Failed, and will be started again.
     Retrying,
     /// Wrong, until a person acts.
@@ -71,6 +73,7 @@ impl PipelineState {
             Self::Paused => "paused",
             Self::Recovering => "recovering",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Retrying => "retrying",
             Self::Stopped => "stopped",
             Self::Ended => "ended",

@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test says enough by its line")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow::array::{
     Array, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
@@ -444,6 +446,16 @@ proptest! {
     #[test]
     fn a_stream_is_its_batch(case in case()) {
         check(&case);
+        say_progress();
+    }
+}
+
+/// Says how far the many cases of `cargo xtask deep` are, past the capture of the test's output.
+fn say_progress() {
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    let done = DONE.fetch_add(1, Ordering::Relaxed) + 1;
+    if done.is_multiple_of(10_000) {
+        let _ = writeln!(std::io::stderr(), "stream = batch: {done} of {} cases", cases());
     }
 
     #[test]

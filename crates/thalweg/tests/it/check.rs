@@ -168,6 +168,41 @@ fn marks(text: &str) -> Vec<(u64, u64, String)> {
     marks
 }
 
+/// Types that do not fit, where only a part of a text is wrong.
+const TYPES: &str = r#"[source.trades]
+file.path      = "trades.ndjson"
+format.json    = {}
+event_time     = "ts"
+columns.symbol = "text"
+columns.price  = "double"
+columns.ts     = "timestamp"
+[source.trades.checks]
+sane = "price > 0 AND symbol + ts > 1"
+                     #^ T0304
+
+[view.in_subquery]
+sql = '''
+SELECT symbol FROM trades WHERE price > (
+    SELECT max(price) FROM trades WHERE symbol + ts > 1
+                                     --^ T0304
+)
+'''
+
+[view.in_from]
+sql = '''
+WITH dear AS (SELECT * FROM trades WHERE price > 10)
+SELECT n FROM (
+    SELECT symbol + ts AS n FROM dear
+         --^ T0304
+)
+'''
+"#;
+
+#[test]
+fn types_that_do_not_fit_are_shown_at_their_place_in_checks_and_subqueries() {
+    told(TYPES);
+}
+
 #[test]
 fn nine_mistakes_are_nine_problems_each_at_its_place() {
     assert_eq!(marks(NINE).len(), 9);

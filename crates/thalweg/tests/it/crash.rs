@@ -1,9 +1,10 @@
 //! S10 and S9: killed at random points and started again, everything equals an uncut run; a target
 //! that another data folder has written is left alone.
 //!
-//! `THALWEG_KILLS` says how often each run is killed, 25 by default.
+//! `THALWEG_KILLS` says how often each run is killed, 25 by default; `THALWEG_KILL_SEED` decides when.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::postgres::Database;
 use crate::project::Project;
+use crate::robust::bad_messages;
 use crate::support::{Simulator, assert_close_rows, assert_same_rows, capture, sorted};
 
 /// The longest that a run lives before it is killed; on average half of it.
@@ -47,9 +49,12 @@ fn kills() -> u32 {
 #[test]
 fn a_file_read_through_kills_gives_what_the_uncut_run_gives() {
     let Some(capture) = capture() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (capture, bad) = with_bad_messages(&capture, folder.path());
     // Slow enough that the last kill comes before the end of the file.
     let rate = format!("{}/s", (4 * MESSAGES / kills()).max(10));
     let cut_database = Database::new();
+    let written = count_writes_to_speed_table(&cut_database);
     let cut = Project::market_from_file(&capture, Some(&rate), &cut_database.url);
     cut.declare(FORECASTS);
     drain_through_kills(&cut, 1);
@@ -60,6 +65,11 @@ fn a_file_read_through_kills_gives_what_the_uncut_run_gives() {
     uncut.drain().ended_with(0);
 
     assert_eq!(cut.count("SELECT count(*) FROM trades_history"), TRADES);
+    assert_eq!(cut.count("SELECT count(*) FROM system.quarantine"), bad);
+    assert!(cut.count("SELECT count(*) FROM system.late") > 0, "no late rows to compare");
+    // How rows are superseded depends on which epochs were committed together; the target knows.
+    let counted = cut.ledger("sink", "speed_table", "rows_written").to_string();
+    assert_eq!(cut_database.rows(written), [counted], "S10: the ledger after kills");
     assert_same((&cut, &cut_database), (&uncut, &uncut_database));
     let bands = cut.count("SELECT count(upper) FROM next_tick");
     assert!(bands > 500, "S24: there are {bands} intervals to compare");
@@ -68,6 +78,9 @@ fn a_file_read_through_kills_gives_what_the_uncut_run_gives() {
 #[test]
 fn a_live_feed_through_kills_gives_what_one_drain_of_its_journal_gives() {
     let Some(capture) = capture() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (capture, bad) = with_bad_messages(&capture, folder.path());
+    let sent = i64::from(MESSAGES) + bad;
     // What is under way when a kill comes is lost, so it must not all be under way at once.
     let (speed, pause) = ((1_250 / kills()).max(1).to_string(), format!("{}ms", kills()));
     let simulator = Simulator::replay(&capture, &["--speed", &speed, "--max-pause", &pause]);
@@ -86,8 +99,9 @@ fn a_live_feed_through_kills_gives_what_one_drain_of_its_journal_gives() {
 
     let kept = cut.count("SELECT count(*) FROM trades_history");
     assert!(kept > TRADES / 2 && kept <= TRADES, "S10: {kept} of {TRADES} trades");
-    let (sent, kept_frames) =
-        (i64::from(MESSAGES), cut.ledger("source", "trades", "frames_received"));
+    assert!(cut.count("SELECT count(*) FROM system.quarantine") > bad / 2);
+    let kept_frames = cut.ledger("source", "trades", "frames_decoded")
+        + cut.ledger("source", "trades", "frames_quarantined");
     let gaps = cut.count("SELECT count(*) FROM system.gaps");
     assert!(kept_frames == sent || gaps > 0, "S10: {kept_frames} of {sent} frames, and no gap");
     assert_same((&cut, &cut_database), (&uncut, &uncut_database));
@@ -115,8 +129,47 @@ fn a_wiped_data_folder_stops_sinks_whose_targets_it_has_not_written() {
     }
 }
 
+/// The capture with a bad message after every tenth of its own, and how many those are. Text only: a
+/// feed of text frames can send nothing else.
+fn with_bad_messages(capture: &Path, folder: &Path) -> (PathBuf, i64) {
+    let text = fs::read_to_string(capture).expect("the capture is text");
+    let bad = bad_messages();
+    let mut bad = bad.iter().filter_map(|(_, bytes)| std::str::from_utf8(bytes).ok()).cycle();
+    let (mut lines, mut count) = (Vec::new(), 0);
+    for (number, line) in text.lines().enumerate() {
+        lines.push(line);
+        if number % 10 == 0 {
+            lines.push(bad.next().expect("there are bad messages"));
+            count += 1;
+        }
+    }
+    let file = folder.join("messages.ndjson");
+    fs::write(&file, lines.join("\n") + "\n").expect("the folder is ours");
+    (file, count)
+}
+
+/// Has the database itself count rows that are put into `speed_table`, in the transactions that put
+/// them; the query that says how many.
+fn count_writes_to_speed_table(database: &Database) -> &'static str {
+    for statement in [
+        "CREATE TABLE speed_table (symbol text PRIMARY KEY, ts timestamptz, price float8, \
+         volume float8, absolute_price_change float8, percentage_change float8)",
+        "CREATE TABLE written (symbol text)",
+        "CREATE FUNCTION count_write() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN INSERT INTO written VALUES (new.symbol); RETURN NULL; END'",
+        "CREATE TRIGGER counted AFTER INSERT OR UPDATE ON speed_table \
+         FOR EACH ROW EXECUTE FUNCTION count_write()",
+    ] {
+        database.rows(statement);
+    }
+    "SELECT count(*) FROM written"
+}
+
 /// Runs `--drain` again and again, killed each time after a random while; the last one ends.
 fn drain_through_kills(project: &Project, seed: u64) {
+    let seed = seed + std::env::var("THALWEG_KILL_SEED").map_or(0, |seed| {
+        seed.parse::<u64>().expect("THALWEG_KILL_SEED is a number")
+    });
     let mut random = SmallRng::seed_from_u64(seed);
     let mut killed = 0;
     while killed < kills() {
@@ -124,6 +177,10 @@ fn drain_through_kills(project: &Project, seed: u64) {
         let ended = project.start_drain().run_for(life);
         assert_eq!(ended, None, "it ended by itself after {killed} kills");
         killed += 1;
+        if killed.is_multiple_of(25) {
+            // Past the capture of the test's output: it can take long.
+            let _ = writeln!(std::io::stderr(), "killed {killed} of {} times, seed {seed}", kills());
+        }
     }
     project.drain().ended_with(0);
     project.balances();
@@ -143,10 +200,11 @@ fn assert_same(
         "SELECT * FROM next_tick",
         "SELECT * EXCEPT (epoch, received_at) FROM system.quarantine",
         "SELECT * EXCEPT (epoch) FROM system.late",
-        // How often an update is emitted, and how many rows one commit takes together, is theirs.
+        // How often an update is emitted is theirs, and so is how many rows of a key one commit takes
+        // together.
         "SELECT part, name, \"count\", value FROM system.ledger \
          WHERE NOT (name LIKE 'hourly.%' AND \"count\" IN ('rows_emitted', 'rows_in')) \
-         AND \"count\" NOT IN ('rows_written', 'rows_superseded')",
+         AND NOT (name = 'speed_table' AND \"count\" IN ('rows_written', 'rows_superseded'))",
         "SELECT name, sum(value) FROM system.ledger \
          WHERE \"count\" IN ('rows_written', 'rows_superseded') GROUP BY name",
     ];

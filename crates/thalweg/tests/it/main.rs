@@ -6,6 +6,7 @@
 mod check;
 mod clock;
 mod crash;
+mod hostile;
 mod merged;
 mod models;
 mod postgres;

@@ -12,7 +12,7 @@ use crate::support::{Simulator, capture, run, wait_for};
 const GOOD: &str = r#"{"data":[{"c":null,"p":10.5,"s":"AAPL","t":1703258644022,"v":1},{"c":null,"p":11,"s":"MSFT","t":1703258644023,"v":2}],"type":"trade"}"#;
 
 /// Bad messages: what they are called, and rows or frames refused of each.
-fn bad() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn bad_messages() -> Vec<(&'static str, Vec<u8>)> {
     let trade = |row: &str| format!(r#"{{"data":[{row}],"type":"trade"}}"#).into_bytes();
     vec![
         ("truncated JSON", br#"{"data":[{"p":1.5,"s":"AAPL","t":17032586"#.to_vec()),
@@ -38,7 +38,7 @@ const OTHER: &str = r#"{"type":"news","data":[{"headline":"none"}]}"#;
 
 #[test]
 fn bad_lines_of_a_file_are_quarantined_with_a_reason_and_nothing_else_is() {
-    let (bad, mut lines) = (bad(), Vec::new());
+    let (bad, mut lines) = (bad_messages(), Vec::new());
     for (_, message) in &bad {
         lines.extend([GOOD.as_bytes(), message, OTHER.as_bytes()].map(<[u8]>::to_vec));
     }
@@ -76,7 +76,8 @@ fn bad_messages_of_a_feed_are_quarantined_and_the_connection_stays() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("messages.ndjson");
     // A text frame is UTF-8, so that one cannot be sent.
-    let bad: Vec<_> = bad().into_iter().filter(|(_, it)| std::str::from_utf8(it).is_ok()).collect();
+    let bad: Vec<_> =
+        bad_messages().into_iter().filter(|(_, it)| std::str::from_utf8(it).is_ok()).collect();
     let mut lines = Vec::new();
     for (_, message) in &bad {
         lines.extend([GOOD.as_bytes(), message, OTHER.as_bytes()].map(<[u8]>::to_vec));
