@@ -64,6 +64,9 @@ pub struct Settings {
     pub source: String,
     /// Whether it is the source's own: only that one keeps what is refused, and the counts.
     pub is_source: bool,
+    /// Whether its late rows are kept in `system.late`; those of a panel are only counted, since what
+    /// is late for a picture of one second is not late for anybody else.
+    pub keeps_late: bool,
     /// How far events may come out of order, in microseconds.
     pub delay_micros: i64,
     /// Longest time between checkpoints while rows come.
@@ -72,7 +75,7 @@ pub struct Settings {
     pub journal: Option<String>,
     /// What the query is; a checkpoint of another one cannot be used.
     pub fingerprint: String,
-    /// Without a table: how long, and how many bytes, its newest rows stay readable.
+    /// How long, and how many bytes, its newest rows stay in memory.
     pub keep: (Duration, usize),
 }
 
@@ -99,18 +102,63 @@ pub struct Kept {
     pub name: String,
     /// The rows.
     pub results: Arc<Results>,
-    /// Column by which old rows are forgotten, and who says up to where.
-    pub forget: Option<(String, KeepFrom)>,
+    /// Which rows it forgets.
+    pub forget: Forget,
 }
 
-/// Everything that is made anew each time a pipeline starts.
-pub struct Parts {
+/// Which results are forgotten while others come.
+pub enum Forget {
+    /// None: there is one row a key.
+    Nothing,
+    /// Those before an instant.
+    Before {
+        /// Their column of time.
+        column: String,
+        /// Who says from when on they are kept.
+        from: KeepFrom,
+    },
+    /// All but the newest of each key.
+    ButNewest {
+        /// Their column of time.
+        column: String,
+        /// Columns of the key that are no time.
+        apart: Vec<String>,
+        /// Rows kept of each at least.
+        count: usize,
+    },
+}
+
+impl Kept {
+    /// Forgets what goes at this watermark, and publishes the rest.
+    pub(crate) fn publish(&self, watermark: Timestamp) -> Result<()> {
+        match &self.forget {
+            Forget::Nothing => {}
+            Forget::Before { column, from } => {
+                self.results.forget_before(column, from(watermark))?;
+            }
+            Forget::ButNewest { column, apart, count } => {
+                self.results.keep_newest(column, apart, *count)?;
+            }
+        }
+        self.results.publish();
+        Ok(())
+    }
+}
+
+/// What makes rows of a pipeline's input.
+pub struct Reading {
     /// One input a partition.
     pub inputs: BTreeMap<u32, Box<dyn Input>>,
     /// Frames to rows.
     pub intake: Intake,
     /// The stream, unless the pipeline is the source's own.
     pub program: Option<Program>,
+}
+
+/// Everything that is made anew each time a pipeline starts.
+pub struct Parts {
+    /// Input to rows.
+    pub reading: Reading,
     /// Sinks and tables.
     pub outlets: Vec<Outlet>,
 }
@@ -120,6 +168,9 @@ pub struct Parts {
 pub trait Factory: Send + Sync {
     /// Makes them.
     async fn parts(&self) -> Result<Parts>;
+
+    /// What reads the input once more for a query, beside the pipeline and at no pace of its own.
+    fn reading(&self) -> Result<Reading>;
 }
 
 /// How a drain ends (`--drain`).
@@ -183,6 +234,21 @@ impl Pipeline {
     /// Name of the source that drives it.
     pub fn source(&self) -> &str {
         &self.settings.source
+    }
+
+    /// What it shares with all others.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// What its query is; a checkpoint of another one cannot be used.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.settings.fingerprint
+    }
+
+    /// What reads its input once more.
+    pub(crate) fn reading(&self) -> Result<Reading> {
+        self.factory.reading()
     }
 
     /// Whether it is a source's own.

@@ -7,6 +7,7 @@
 mod control;
 pub(crate) mod data_folder;
 mod jobs;
+mod layers;
 mod models;
 mod pipelines;
 mod readers;
@@ -139,6 +140,7 @@ impl App {
         let forecasting = Forecasting::new(&project, registry, &env)?;
         let world = Arc::new(system::World {
             project: Arc::clone(&project),
+            planner: checked.planner.clone(),
             env: env.clone(),
             log: Arc::clone(&log),
             store: Arc::clone(&store),
@@ -149,7 +151,10 @@ impl App {
             forecasting: forecasting.clone(),
         });
         let entries = readers::entries(&project, &checked, &pipelines, &tables, &forecasting)?;
-        let engine = Arc::new(Engine::new(env.clone(), entries, system::tables(&world)));
+        let engine = Engine::new(env.clone(), entries, system::tables(&world))
+            .with_panels(readers::panels(&checked, &pipelines));
+        let engine = Arc::new(engine);
+        let layers = Arc::new(layers::Layers::new(&project, &env, &store));
         let scheduler = jobs::scheduler(
             &project,
             &checked,
@@ -161,6 +166,7 @@ impl App {
             &engine,
             &boundaries,
             &forecasting,
+            &layers,
         )?;
         let _ = world.scheduler.set(Arc::clone(&scheduler));
         Ok(Self {

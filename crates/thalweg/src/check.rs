@@ -1,13 +1,16 @@
 //! Typing a project: every SQL in it against the real columns, before anything starts.
 //!
 //! `check` and `run` share this path. What comes out is what the server is built from.
+//! What panels become is in [`panels`].
+
+mod panels;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
-use thalweg_core::schema::{source_schema, timestamp_type};
+use thalweg_core::schema::{source_schema, timestamp_type, with_topic};
 use thalweg_jobs::Schedule;
 use thalweg_project::{
     Emit, Loaded, Mode as SinkMode, Project, SqlText, Stream, Table, TableInput, Target, View,
@@ -17,6 +20,8 @@ use thalweg_stream::intake::prepare_checks;
 use thalweg_stream::program::{self, Shape, StreamQuery, visible};
 use thalweg_stream::sql::rewrite::Mode;
 use thalweg_stream::sql::{Named, Names, Planner};
+
+pub(crate) use self::panels::{PanelStream, Panels};
 
 /// A project whose SQL is typed.
 pub(crate) struct Checked {
@@ -34,6 +39,8 @@ pub(crate) struct Checked {
     pub alerts: BTreeMap<String, StreamQuery>,
     /// Relations of which somebody asks for `latest(x)`.
     pub latest: BTreeSet<String>,
+    /// What panels become.
+    pub panels: Panels,
 }
 
 /// Types everything; problems are added to those that loading found.
@@ -50,14 +57,17 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
             views: BTreeMap::new(),
             alerts: BTreeMap::new(),
             latest: BTreeSet::new(),
+            panels: Panels::default(),
         },
         names: Names::default(),
+        views_in_order: Vec::new(),
         problems: Vec::new(),
     };
     typing.sources();
     typing.relations();
     typing.sinks();
     typing.dashboards_and_alerts();
+    typing.panels();
     typing.schedules();
     let Typing { checked, problems, .. } = typing;
     loaded.problems.extend(problems);
@@ -75,6 +85,8 @@ struct Typing<'a> {
     broken: BTreeSet<String>,
     checked: Checked,
     names: Names,
+    // Views that are a query, each after those it reads.
+    views_in_order: Vec<String>,
     problems: Vec<Problem>,
 }
 
@@ -95,6 +107,7 @@ impl Typing<'_> {
                     }
                 }
             }
+            let schema = with_topic(&schema);
             self.names.insert(name, Named::Rows(Arc::clone(&schema)), source.key.clone());
             self.checked.sources.insert(name.to_owned(), schema);
         }
@@ -245,6 +258,7 @@ impl Typing<'_> {
                     Some(schema) => {
                         self.names.insert(name, Named::Rows(Arc::clone(&schema)), Vec::new());
                         self.checked.views.insert(name.to_owned(), schema);
+                        self.views_in_order.push(name.to_owned());
                     }
                     None => {
                         self.broken.insert(name.to_owned());

@@ -1,4 +1,4 @@
-//! Pipelines of a project: one a source, one a stream.
+//! Pipelines of a project: one a source, stream and alert, and the hidden ones of panels.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,20 +14,35 @@ use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
 use thalweg_project::{Mode, Project, Sink, Source, TableInput, Target};
 use thalweg_stream::pipeline::{
-    Drain, Factory, KeepFrom, Kept, Outlet, Parts, Pipeline, Settings, Shared,
+    Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reading, Settings, Shared,
 };
 use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
+use thalweg_stream::sql::functions::window_of;
 use thalweg_stream::tail::Tail;
 
 use super::readers::Boundaries;
 use super::sources;
-use crate::check::Checked;
+use crate::check::{Checked, PanelStream};
 
 /// Name of the kept results that serve `latest(x)`.
 pub(super) const LATEST: &str = "latest";
 /// Name of the kept results of a GROUP BY.
 pub(super) const RESULTS: &str = "results";
+
+/// What the names of panels' hidden streams begin with; no name of a project has a dot.
+const PANEL: &str = "panel.";
+/// Which part of `runtime.memory` one tail may take at most.
+const TAIL_SHARE: u64 = 16;
+
+/// Whose pipeline it is.
+#[derive(Clone)]
+enum Role {
+    Source,
+    Stream(String),
+    Alert(String),
+    Panel(String),
+}
 
 struct Parcel {
     project: Arc<Project>,
@@ -35,8 +50,7 @@ struct Parcel {
     shared: Shared,
     tables: BTreeMap<String, Arc<Delta>>,
     source: String,
-    stream: Option<String>,
-    alert: Option<String>,
+    role: Role,
 }
 
 /// Every pipeline of a project, the sources' own first.
@@ -49,14 +63,13 @@ pub(super) fn declare(
     drain: Option<&Drain>,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
-    let parcel = |source: &str, stream: Option<&str>, alert: Option<&str>| Parcel {
+    let parcel = |source: &str, role: Role| Parcel {
         project: Arc::clone(project),
         checked: Arc::clone(checked),
         shared: shared.clone(),
         tables: tables.clone(),
         source: source.to_owned(),
-        stream: stream.map(str::to_owned),
-        alert: alert.map(str::to_owned),
+        role,
     };
     for source in &project.sources {
         let name = source.name.as_str();
@@ -67,7 +80,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, true, &format!("{:?}", source.columns)),
-            Box::new(parcel(name, None, None)),
+            Box::new(parcel(name, Role::Source)),
             None,
             Some(tail),
             kept,
@@ -92,7 +105,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
-            Box::new(parcel(&query.source, Some(name), None)),
+            Box::new(parcel(&query.source, Role::Stream(name.to_owned()))),
             Some(query.clone()),
             tail,
             kept,
@@ -109,10 +122,26 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &format!("alert.{name}"), false, &fingerprint),
-            Box::new(parcel(&query.source, None, Some(name))),
+            Box::new(parcel(&query.source, Role::Alert(name.to_owned()))),
             Some(query.clone()),
             None,
             Vec::new(),
+            drain.cloned(),
+        )));
+    }
+    for (name, panel) in &checked.panels.streams {
+        let query = &panel.query;
+        let source = project
+            .source(&query.source)
+            .ok_or_else(|| Error::internal(format!("`{name}` has no source")))?;
+        let fingerprint = format!("{}\n{:?}", panel.fingerprint, source.columns);
+        pipelines.push(Arc::new(Pipeline::new(
+            shared.clone(),
+            settings(project, source, name, false, &fingerprint),
+            Box::new(parcel(&query.source, Role::Panel(name.clone()))),
+            Some(query.clone()),
+            None,
+            vec![panel_results(panel)?],
             drain.cloned(),
         )));
     }
@@ -126,15 +155,18 @@ fn settings(
     is_source: bool,
     fingerprint: &str,
 ) -> Settings {
+    // Every source and row-wise stream has a tail; together they leave room for the rest.
+    let tail_bytes = source.keep.bytes.min(project.runtime.memory_bytes / TAIL_SHARE);
     Settings {
         name: name.to_owned(),
         source: source.name.value.clone(),
         is_source,
+        keeps_late: !name.starts_with(PANEL),
         delay_micros: micros(source.watermark),
         checkpoint_every: project.runtime.checkpoint_every,
         journal: source.is_live().then(|| sources::journal_topic(source.name.as_str())),
         fingerprint: fingerprint.to_owned(),
-        keep: (source.keep.age, usize::try_from(source.keep.bytes).unwrap_or(usize::MAX)),
+        keep: (source.keep.age, usize::try_from(tail_bytes).unwrap_or(usize::MAX)),
     }
 }
 
@@ -144,7 +176,7 @@ fn latest(checked: &Checked, name: &str, schema: &SchemaRef, key: &[String]) -> 
         return Ok(Vec::new());
     }
     let results = Arc::new(Results::new(Arc::clone(schema), key)?);
-    Ok(vec![Kept { name: LATEST.to_owned(), results, forget: None }])
+    Ok(vec![Kept { name: LATEST.to_owned(), results, forget: Forget::Nothing }])
 }
 
 fn results(
@@ -157,45 +189,51 @@ fn results(
         .into_iter()
         .find(|column| query.schema.column_with_name(column).is_some());
     let week = std::time::Duration::from_secs(7 * 86_400);
-    let forget = time.map(|column| {
+    let forget = time.map_or(Forget::Nothing, |column| {
         let from: KeepFrom = match boundary {
             Some(boundary) => Arc::new(move |_| boundary()),
             None => Arc::new(move |watermark| watermark.minus(week)),
         };
-        (column.to_owned(), from)
+        Forget::Before { column: column.to_owned(), from }
     });
+    Ok(Kept { name: RESULTS.to_owned(), results, forget })
+}
+
+/// What a panel shows: without windows a row a key, with them the newest windows of each.
+fn panel_results(panel: &PanelStream) -> Result<Kept> {
+    let query = &panel.query;
+    let results = Arc::new(Results::new(Arc::clone(&query.schema), &query.key)?);
+    let is_window = |name: &String| {
+        query.schema.field_with_name(name).is_ok_and(|field| window_of(field).is_some())
+    };
+    let (windows, apart): (Vec<String>, Vec<String>) =
+        query.key.iter().cloned().partition(is_window);
+    let forget = match windows.into_iter().next() {
+        Some(column) => Forget::ButNewest { column, apart, count: panel.windows_kept },
+        None => Forget::Nothing,
+    };
     Ok(Kept { name: RESULTS.to_owned(), results, forget })
 }
 
 #[async_trait]
 impl Factory for Parcel {
     async fn parts(&self) -> Result<Parts> {
-        let source = self
-            .project
-            .source(&self.source)
-            .ok_or_else(|| Error::internal(format!("no source `{}`", self.source)))?;
-        let (inputs, intake) = sources::input_and_intake(
-            &self.project,
-            source,
-            &self.checked.planner,
-            &self.shared.env,
-            &self.shared.log,
-        )?;
-        let query = match (&self.stream, &self.alert) {
-            (Some(stream), _) => Some(&self.checked.streams[stream]),
-            (None, Some(alert)) => Some(&self.checked.alerts[alert]),
-            (None, None) => None,
+        let reading = self.read_as(sources::Reader::Pipeline)?;
+        let query = self.query();
+        let (name, schema, shape, key) = match (&self.role, query) {
+            (Role::Alert(alert), Some(query)) => {
+                let outlets = self.notifier(alert, &query.visible())?.into_iter().collect();
+                return Ok(Parts { reading, outlets });
+            }
+            (Role::Panel(_), _) => return Ok(Parts { reading, outlets: Vec::new() }),
+            (Role::Stream(name), Some(query)) => {
+                (name, query.visible(), query.shape, query.key.clone())
+            }
+            _ => {
+                let schema = visible(&self.checked.sources[&self.source]);
+                (&self.source, schema, Shape::RowWise, Vec::new())
+            }
         };
-        let program = query.map(|query| Program::new(&self.checked.planner, query)).transpose()?;
-        let name = self.stream.as_deref().unwrap_or(&self.source);
-        let (schema, shape, key) = match query {
-            Some(query) => (query.visible(), query.shape, query.key.clone()),
-            None => (visible(&self.checked.sources[name]), Shape::RowWise, Vec::new()),
-        };
-        if let Some(alert) = &self.alert {
-            let outlets = self.notifier(alert, &schema)?.into_iter().collect();
-            return Ok(Parts { inputs, intake, program, outlets });
-        }
         let mut outlets = Vec::new();
         let mut has_lossless = false;
         for table in self.project.tables_from(name) {
@@ -221,11 +259,44 @@ impl Factory for Parcel {
                 is_lossless_table: false,
             });
         }
-        Ok(Parts { inputs, intake, program, outlets })
+        Ok(Parts { reading, outlets })
+    }
+
+    fn reading(&self) -> Result<Reading> {
+        self.read_as(sources::Reader::Query)
     }
 }
 
 impl Parcel {
+    /// The query it runs, unless it is the source's own.
+    fn query(&self) -> Option<&StreamQuery> {
+        match &self.role {
+            Role::Source => None,
+            Role::Stream(name) => self.checked.streams.get(name),
+            Role::Alert(name) => self.checked.alerts.get(name),
+            Role::Panel(name) => self.checked.panels.streams.get(name).map(|panel| &panel.query),
+        }
+    }
+
+    /// The source's input, its intake, and the operators of the query.
+    fn read_as(&self, reader: sources::Reader) -> Result<Reading> {
+        let source = self
+            .project
+            .source(&self.source)
+            .ok_or_else(|| Error::internal(format!("no source `{}`", self.source)))?;
+        let (inputs, intake) = sources::input_and_intake(
+            &self.project,
+            source,
+            &self.checked.planner,
+            &self.shared.env,
+            &self.shared.log,
+            reader,
+        )?;
+        let planner = &self.checked.planner;
+        let program = self.query().map(|query| Program::new(planner, query)).transpose()?;
+        Ok(Reading { inputs, intake, program })
+    }
+
     /// Where an alert goes, if it is told to anybody.
     fn notifier(&self, name: &str, schema: &SchemaRef) -> Result<Option<Outlet>> {
         let alert = self.project.alerts.iter().find(|alert| alert.name.as_str() == name);

@@ -7,6 +7,7 @@ mod columns;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use super::layers;
 use super::models::Forecasting;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::FutureExt;
@@ -26,10 +27,12 @@ use thalweg_stream::engine::{SystemColumn, SystemTable};
 use self::columns::declared;
 use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::sides::{self, LATE, LateRecord, QUARANTINE, QuarantineRecord};
+use thalweg_stream::sql::Planner;
 
 /// What system tables look at.
 pub(super) struct World {
     pub project: Arc<Project>,
+    pub planner: Planner,
     pub env: Env,
     pub log: Arc<EmbeddedLog>,
     pub store: Arc<dyn Store>,
@@ -71,6 +74,7 @@ impl World {
             "system.graph" => self.graph(),
             "system.jobs" => self.jobs().await?,
             "system.late" => self.late().await?,
+            "system.layer_diff" => layers::rows(self.store.as_ref()).await?,
             "system.ledger" => self.ledger(),
             "system.decisions" => self.decisions().await?,
             "system.evaluations" => self.evaluations().await?,
@@ -161,15 +165,43 @@ impl World {
             edges.push(edge(kind(from), from, "sink", sink.name.as_str()));
         }
         for view in &self.project.views {
-            if let ViewInput::Merge { batch, live, .. } = &view.input {
-                edges.push(edge("table", batch.as_str(), "view", view.name.as_str()));
-                edges.push(edge("stream", live.as_str(), "view", view.name.as_str()));
+            let name = view.name.as_str();
+            match &view.input {
+                ViewInput::Merge { batch, live, .. } => {
+                    edges.push(edge("table", batch.as_str(), "view", name));
+                    edges.push(edge("stream", live.as_str(), "view", name));
+                }
+                ViewInput::Query(sql) => {
+                    for read in self.planner.reads(sql.as_str()).unwrap_or_default() {
+                        if let Some(kind) = self.kind_of(&read) {
+                            edges.push(edge(kind, &read, "view", name));
+                        }
+                    }
+                }
             }
         }
         for model in &self.project.models {
             edges.push(edge("view", model.features.as_str(), "model", model.name.as_str()));
         }
         edges
+    }
+
+    /// What a name in FROM is; none for what the project does not declare.
+    fn kind_of(&self, name: &str) -> Option<&'static str> {
+        let project = &self.project;
+        if project.source(name).is_some() {
+            return Some("source");
+        }
+        if project.stream(name).is_some() {
+            return Some("stream");
+        }
+        if project.table(name).is_some() {
+            return Some("table");
+        }
+        if project.views.iter().any(|view| view.name.as_str() == name) {
+            return Some("view");
+        }
+        project.models.iter().any(|model| model.name.as_str() == name).then_some("model")
     }
 
     async fn jobs(&self) -> Result<Vec<Value>> {

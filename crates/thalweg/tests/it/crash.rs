@@ -118,7 +118,7 @@ fn assert_same(
         "SELECT * EXCEPT (epoch) FROM system.late",
         // How often an update is emitted, and how many rows one commit takes together, is theirs.
         "SELECT part, name, \"count\", value FROM system.ledger \
-         WHERE NOT (name LIKE 'hourly.%' AND \"count\" IN ('rows_emitted', 'rows_in')) \
+         WHERE name NOT LIKE 'panel.%' AND NOT (name LIKE 'hourly.%' AND \"count\" IN ('rows_emitted', 'rows_in')) \
          AND \"count\" NOT IN ('rows_written', 'rows_superseded')",
         "SELECT name, sum(value) FROM system.ledger \
          WHERE \"count\" IN ('rows_written', 'rows_superseded') GROUP BY name",

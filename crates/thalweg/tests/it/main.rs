@@ -9,6 +9,7 @@ mod merged;
 mod postgres;
 mod project;
 mod recorded;
+mod relations;
 mod robust;
 mod serve;
 mod support;
