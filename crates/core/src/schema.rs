@@ -18,7 +18,9 @@ pub mod meta {
     pub const ROW: &str = "_row";
     /// When the record was received; `Timestamp(µs, UTC)`.
     pub const RECEIVED_AT: &str = "_received_at";
-    /// All four, in the order in which they follow the declared columns.
+    /// Topic of the record; `Utf8`. Added behind the intake, being the same in every row.
+    pub const TOPIC: &str = "_topic";
+    /// What a decoder makes of each record, in the order in which they follow the declared columns.
     pub const ALL: [&str; 4] = [PARTITION, OFFSET, ROW, RECEIVED_AT];
 }
 
@@ -164,6 +166,13 @@ pub fn source_schema(columns: &[Column]) -> SchemaRef {
     let declared =
         columns.iter().map(|column| Field::new(&column.name, column.kind.arrow(), column.nullable));
     Arc::new(Schema::new(declared.chain(meta_fields()).collect::<Fields>()))
+}
+
+/// The schema of a source's rows behind its intake: [`meta::TOPIC`], the same in every row, comes last.
+pub fn with_topic(rows: &Schema) -> SchemaRef {
+    let topic = Field::new(meta::TOPIC, DataType::Utf8, false);
+    let fields = rows.fields().iter().map(|field| field.as_ref().clone());
+    Arc::new(Schema::new(fields.chain([topic]).collect::<Fields>()))
 }
 
 /// The fields of [`meta::ALL`].

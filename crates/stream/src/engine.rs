@@ -3,12 +3,17 @@
 //! A query pins one published version of each relation it reads, then plans and runs. Names are
 //! looked up here and nowhere else, so SQL from outside reaches no file and no network.
 //!
-//! - a source, or a row-wise stream with a table: the table's pinned version and the tail behind it;
+//! - a source, or a row-wise stream with a table: the table's pinned version, what the journal has
+//!   behind it, the tail ([`records`]);
 //! - a row-wise stream without a table: its SQL over its source;
 //! - a stream with GROUP BY: its current results;
 //! - a view: its SQL; a merged view: batch below the boundary, live from it on (S17).
+//!
+//! The SQL of a panel is answered from the hidden streams its GROUP BYs are ([`crate::panels`]); what
+//! else it reads of sources is their tails, so that no refresh reads a history.
 
 mod merged;
+mod records;
 mod system;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,9 +24,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use futures::future::{BoxFuture, FutureExt, select_all};
 use futures::{StreamExt, TryStreamExt};
@@ -34,15 +39,16 @@ use thalweg_core::{Error, Result};
 use tokio::sync::watch;
 
 pub use self::merged::{Merged, RefreshNote};
+pub use self::records::Records;
 pub use self::system::{SystemColumn, SystemTable};
 use crate::operators::expressions::engine_error;
+use crate::panels::{self, Candidate};
 use crate::pipeline::Models;
 use crate::program::{carry_hidden, visible};
 use crate::results::Results;
 use crate::sql::predict::NamedModel;
 use crate::sql::rewrite::Mode;
 use crate::sql::{Named, Names, Planner};
-use crate::tail::Tail;
 
 /// A table of the lake, as the engine reads it.
 #[async_trait]
@@ -68,13 +74,8 @@ pub struct PinnedTable {
 /// What a name stands for.
 #[derive(Clone)]
 pub enum Readable {
-    /// A source or row-wise stream.
-    Records {
-        /// Its newest rows.
-        tail: Arc<Tail>,
-        /// Its first lossless table.
-        table: Option<Arc<dyn TableReader>>,
-    },
+    /// A source, or a row-wise stream with a table.
+    Records(Records),
     /// A row-wise stream without a table, or a view.
     Sql {
         /// Its query.
@@ -105,6 +106,17 @@ pub struct Entry {
     pub columns: SchemaRef,
 }
 
+/// What panels show, kept up to date by hidden streams.
+#[derive(Clone, Default)]
+pub struct Panels {
+    /// Fingerprints of the candidates in each panel's SQL.
+    pub by_sql: BTreeMap<String, Vec<String>>,
+    /// Current rows of each candidate, by fingerprint.
+    pub results: BTreeMap<String, Arc<Results>>,
+    /// The sources that candidates read.
+    pub sources: BTreeSet<String>,
+}
+
 /// Runs queries.
 pub struct Engine {
     planner: Planner,
@@ -112,18 +124,43 @@ pub struct Engine {
     entries: BTreeMap<String, Entry>,
     system: BTreeMap<String, SystemTable>,
     models: Models,
+    panels: Panels,
+}
+
+/// How a statement looks at sources and row-wise streams.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// At all of their rows.
+    Whole,
+    /// At all of their rows, hidden columns too.
+    Hidden,
+    /// At what is in memory.
+    Newest,
+}
+
+/// What a statement reads, pinned.
+struct Pinned {
+    names: Names,
+    known: BTreeSet<String>,
+    look: Look,
 }
 
 impl Engine {
     /// An engine over `entries` by name and the tables of `system`.
     pub fn new(env: Env, entries: BTreeMap<String, Entry>, system: Vec<SystemTable>) -> Self {
         let system = system.into_iter().map(|table| (table.name.to_owned(), table)).collect();
-        Self { planner: Planner::new(), env, entries, system, models: Models::default() }
+        let (models, panels) = (Models::default(), Panels::default());
+        Self { planner: Planner::new(), env, entries, system, models, panels }
     }
 
     /// The same engine with models that `predict()` can be called with.
     pub fn with_models(self, models: Models) -> Self {
         Self { models, ..self }
+    }
+
+    /// The engine, answering the SQL of panels from `panels`.
+    pub fn with_panels(self, panels: Panels) -> Self {
+        Self { panels, ..self }
     }
 
     /// As it is, with the session of `planner` and the memory that it may hold.
@@ -145,11 +182,19 @@ impl Engine {
     /// Pins everything `sql` reads and plans it.
     pub async fn plan(&self, sql: &str, mode: Mode) -> Result<LogicalPlan> {
         let reads = self.planner.reads(sql).map_err(|problems| wrong_sql(sql, problems))?;
-        let mut names = Names::default();
-        let mut known = BTreeSet::new();
+        let is_panel = self.panels.by_sql.contains_key(sql);
+        let look = if is_panel {
+            Look::Newest
+        } else if self.reads_hidden(sql, &mut BTreeSet::new()) {
+            Look::Hidden
+        } else {
+            Look::Whole
+        };
+        let mut pinned = Pinned { names: Names::default(), known: BTreeSet::new(), look };
         for name in reads {
-            self.resolve(name, &mut names, &mut known).await?;
+            self.resolve(name, &mut pinned).await?;
         }
+        let mut names = pinned.names;
         self.let_answer(sql, &mut names).await?;
         // Names that were not asked for serve the hint of a misspelt one.
         for (name, entry) in &self.entries {
@@ -166,7 +211,38 @@ impl Engine {
         }
         let planned =
             self.planner.plan(sql, &names, mode).map_err(|problems| wrong_sql(sql, problems))?;
-        Ok(planned.plan)
+        if is_panel { self.from_hidden_streams(planned.plan) } else { Ok(planned.plan) }
+    }
+
+    /// Puts the results of hidden streams in the place of the GROUP BYs they run.
+    fn from_hidden_streams(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let is_source = |name: &str| self.panels.sources.contains(name);
+        let mut take = |candidate: &Candidate| {
+            let Some(results) = self.panels.results.get(&candidate.fingerprint()) else {
+                return Ok(None);
+            };
+            let external = |error: Error| DataFusionError::External(Box::new(error));
+            let rows = results.read().map_err(external)?;
+            // Without keys there is a row before the first row came: the GROUP BY makes it.
+            if rows.num_rows() == 0 && !results.has_key() {
+                return Ok(None);
+            }
+            memory(vec![rows]).map(Some).map_err(external)
+        };
+        panels::rewrite(plan, &is_source, &mut take).map_err(engine_failed)
+    }
+
+    /// Whether `sql`, or a view it reads, names hidden columns.
+    fn reads_hidden(&self, sql: &str, known: &mut BTreeSet<String>) -> bool {
+        self.planner.names_hidden(sql)
+            || self.planner.reads(sql).unwrap_or_default().into_iter().any(|name| {
+                match self.entries.get(&name).map(|entry| &entry.readable) {
+                    Some(Readable::Sql { sql, .. }) if known.insert(name) => {
+                        self.reads_hidden(sql, known)
+                    }
+                    _ => false,
+                }
+            })
     }
 
     /// Pins who answers for the models of `sql`.
@@ -183,93 +259,50 @@ impl Engine {
         Ok(Rows { schema, batches: stream.map_err(engine_failed).boxed() })
     }
 
-    fn resolve<'a>(
-        &'a self,
-        name: String,
-        names: &'a mut Names,
-        known: &'a mut BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<()>> {
+    fn resolve<'a>(&'a self, name: String, pinned: &'a mut Pinned) -> BoxFuture<'a, Result<()>> {
         async move {
-            if !known.insert(name.clone()) {
+            if !pinned.known.insert(name.clone()) {
                 return Ok(());
             }
             if let Some(table) = self.system.get(&name) {
                 let rows = table.read().await?;
-                names.insert(name, Named::Table(memory(vec![rows])?), Vec::new());
+                pinned.names.insert(name, Named::Table(memory(vec![rows])?), Vec::new());
                 return Ok(());
             }
             let Some(entry) = self.entries.get(&name) else { return Ok(()) };
             if let Some(latest) = &entry.latest {
-                let rows = memory(vec![latest.read()?])?;
-                names.insert(format!("latest.{name}"), Named::Table(rows), entry.key.clone());
+                let rows = Named::Table(memory(vec![latest.read()?])?);
+                pinned.names.insert(format!("latest.{name}"), rows, entry.key.clone());
             }
             let named = match &entry.readable {
-                Readable::Records { tail, table } => self.records(tail, table.as_deref()).await?,
+                Readable::Records(Records { sql: Some(sql), .. }) if pinned.look != Look::Whole => {
+                    self.sql_of(sql, Mode::Stream, pinned).await?
+                }
+                Readable::Records(records) if pinned.look == Look::Newest => records.newest()?,
+                Readable::Records(records) => records.pin().await?,
                 Readable::Results(results) => Named::Table(memory(vec![results.read()?])?),
                 Readable::Table(table) => Named::Table(table.pin().await?.provider),
                 Readable::Merged(merged) => Named::Plan(merged.plan(&self.planner).await?),
-                Readable::Sql { sql, mode } => {
-                    let reads = self.planner.reads(sql).map_err(|it| wrong_sql(sql, it))?;
-                    for read in reads {
-                        self.resolve(read, names, known).await?;
-                    }
-                    self.let_answer(sql, names).await?;
-                    let planned = self
-                        .planner
-                        .plan(sql, names, *mode)
-                        .map_err(|problems| wrong_sql(sql, problems))?;
-                    let plan = match mode {
-                        Mode::Stream => carry_hidden(planned.plan).map_err(engine_error)?,
-                        Mode::Query => planned.plan,
-                    };
-                    Named::Plan(plan)
-                }
+                Readable::Sql { sql, mode } => self.sql_of(sql, *mode, pinned).await?,
             };
-            names.insert(name, named, entry.key.clone());
+            pinned.names.insert(name, named, entry.key.clone());
             Ok(())
         }
         .boxed()
     }
 
-    /// A table's pinned version and exactly the epochs behind it.
-    async fn records(&self, tail: &Tail, table: Option<&dyn TableReader>) -> Result<Named> {
-        let schema = Arc::clone(tail.schema());
-        let Some(table) = table else {
-            return Ok(Named::Table(memory_of(schema, tail.after(0))?));
-        };
-        // The tail forgets an epoch only once the table holds it, and the table is pinned after
-        // the tail was asked where it begins: no epoch can fall between the two.
-        loop {
-            let pinned = table.pin().await?;
-            let newer = tail.after(pinned.epoch);
-            if tail.table().epoch > pinned.epoch {
-                // The table went on between the two looks, and the tail has let go.
-                if table.pin().await?.epoch > pinned.epoch {
-                    continue;
-                }
-            }
-            // A stream's table does not store the hidden columns of its source.
-            let in_table = table.schema();
-            let columns: Vec<_> = schema
-                .fields()
-                .iter()
-                .filter(|field| in_table.column_with_name(field.name()).is_some())
-                .map(|field| datafusion::logical_expr::ident(field.name()))
-                .collect();
-            let scan = |name: &str, provider: Arc<dyn TableProvider>| {
-                let source = Arc::new(datafusion::datasource::DefaultTableSource::new(provider));
-                LogicalPlanBuilder::scan(name, source, None)
-                    .and_then(|plan| plan.project(columns.clone()))
-                    .and_then(|plan| plan.build())
-            };
-            let stored = scan("stored", pinned.provider).map_err(engine_error)?;
-            let fresh = scan("fresh", memory_of(schema, newer)?).map_err(engine_error)?;
-            let both = LogicalPlanBuilder::from(stored)
-                .union(fresh)
-                .and_then(|plan| plan.build())
-                .map_err(engine_error)?;
-            return Ok(Named::Plan(both));
+    /// A view or stream as the plan of its SQL.
+    async fn sql_of(&self, sql: &str, mode: Mode, pinned: &mut Pinned) -> Result<Named> {
+        for read in self.planner.reads(sql).map_err(|it| wrong_sql(sql, it))? {
+            self.resolve(read, pinned).await?;
         }
+        self.let_answer(sql, &mut pinned.names).await?;
+        let planned = self.planner.plan(sql, &pinned.names, mode);
+        let plan = planned.map_err(|problems| wrong_sql(sql, problems))?.plan;
+        Ok(Named::Plan(match mode {
+            Mode::Stream => carry_hidden(plan).map_err(engine_error)?,
+            Mode::Query => plan,
+        }))
     }
 
     /// Versions of everything `sql` reads, looked through to the bottom.
@@ -289,7 +322,7 @@ impl Engine {
                 continue;
             }
             match self.entries.get(&name).map(|entry| &entry.readable) {
-                Some(Readable::Records { tail, .. }) => found.push(tail.changes()),
+                Some(Readable::Records(records)) => found.push(records.tail.changes()),
                 Some(Readable::Results(results)) => found.push(results.changes()),
                 Some(Readable::Merged(merged)) => found.push(merged.live.changes()),
                 Some(Readable::Sql { sql, .. }) => ticks |= self.watched(sql, found, known),
@@ -351,7 +384,9 @@ impl QueryEngine for Engine {
     }
 
     async fn changes(&self, sql: &str) -> Result<watch::Receiver<u64>> {
-        let mut watched = Vec::new();
+        let hidden = self.panels.by_sql.get(sql).into_iter().flatten();
+        let hidden = hidden.filter_map(|candidate| self.panels.results.get(candidate));
+        let mut watched: Vec<_> = hidden.map(|results| results.changes()).collect();
         let ticks = self.watched(sql, &mut watched, &mut BTreeSet::new());
         let (version, changes) = watch::channel(0);
         let env = self.env.clone();
@@ -434,8 +469,15 @@ pub(crate) async fn pin_models(
     Ok(())
 }
 
-fn engine_failed(error: datafusion::common::DataFusionError) -> Error {
-    Error::invalid(error.strip_backtrace())
+/// What DataFusion says, or one of our own errors that came by way of it.
+fn engine_failed(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(inner) => Error::invalid(inner.to_string()),
+        },
+        error => Error::invalid(error.strip_backtrace()),
+    }
 }
 
 fn memory(batches: Vec<RecordBatch>) -> Result<Arc<dyn TableProvider>> {

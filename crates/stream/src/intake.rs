@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use datafusion::common::{DFSchema, ToDFSchema};
@@ -14,7 +14,7 @@ use thalweg_core::decode::{Decoder, FrameCounts};
 use thalweg_core::frame::Frames;
 use thalweg_core::ledger::SourceLedger;
 use thalweg_core::problem::SqlProblem;
-use thalweg_core::schema::meta;
+use thalweg_core::schema::{meta, with_topic};
 use thalweg_core::source::Oversized;
 use thalweg_core::time::Timestamp;
 use thalweg_core::topic::Offset;
@@ -29,6 +29,8 @@ use crate::sql::{Names, Planner};
 pub struct IntakeConfig {
     /// Name of the source.
     pub source: String,
+    /// The topic of its records, `_topic` of every row (S1).
+    pub topic: String,
     /// Column of the event time.
     pub event_time: String,
     /// How far ahead of `_received_at` an event time may be; none for files.
@@ -43,6 +45,7 @@ pub struct Intake {
     decoder: Box<dyn Decoder>,
     checks: Vec<Check>,
     event_time: usize,
+    schema: SchemaRef,
 }
 
 /// What became of frames.
@@ -161,12 +164,13 @@ impl Intake {
             let (name, problem) = &problems[0];
             Error::invalid(format!("check `{name}` of `{}`: {}", config.source, problem.message))
         })?;
-        Ok(Self { config, decoder, checks, event_time })
+        let schema = with_topic(schema);
+        Ok(Self { config, decoder, checks, event_time, schema })
     }
 
     /// Columns of the rows.
     pub fn schema(&self) -> &SchemaRef {
-        self.decoder.schema()
+        &self.schema
     }
 
     /// Takes frames.
@@ -220,7 +224,7 @@ impl Intake {
         let highest = arrow::compute::max(times.as_primitive::<TimestampMicrosecondType>());
         refused.sort_by_key(|refused| (refused.offset, refused.row));
         Ok(Taken {
-            rows,
+            rows: self.of_topic(&rows)?,
             refused,
             ledger,
             highest: highest.map(Timestamp),
@@ -236,6 +240,13 @@ impl Intake {
         let decoded = self.decoder.decode(heads)?;
         let times = decoded.rows.column(self.event_time);
         Ok(arrow::compute::min(times.as_primitive::<TimestampMicrosecondType>()).map(Timestamp))
+    }
+
+    fn of_topic(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let topics = std::iter::repeat_n(&self.config.topic, rows.num_rows());
+        let topics: ArrayRef = Arc::new(StringArray::from_iter_values(topics));
+        let columns = rows.columns().iter().cloned().chain([topics]).collect();
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(engine_error)
     }
 
     fn refuse_future(

@@ -2,7 +2,8 @@
 //!
 //! In the order of the flow: [`sql`] plans and checks, [`program`] turns a plan into [`operators`],
 //! [`intake`] makes frames into valid rows; beside them [`epoch`], [`checkpoint`], [`watermark`],
-//! [`sides`] and [`results`].
+//! [`sides`] and [`results`]. Queries come in by [`engine`]; [`replay`] and [`tail`] are what it reads
+//! of sources, [`panels`] what it need not read again.
 //!
 //! Architecture invariant: beside `lake` and the binary, the only crate that knows DataFusion.
 
@@ -12,10 +13,13 @@ pub mod delivery;
 pub mod engine;
 pub mod epoch;
 pub mod intake;
+pub mod layers;
 pub mod operators;
 pub mod outbox;
+pub mod panels;
 pub mod pipeline;
 pub mod program;
+pub mod replay;
 pub mod results;
 pub mod sides;
 pub mod sql;

@@ -72,6 +72,9 @@ pub struct Settings {
     pub source: String,
     /// Whether it is the source's own: only that one keeps what is refused, and the counts.
     pub is_source: bool,
+    /// Whether its late rows are kept in `system.late`; those of a panel are only counted, since what
+    /// is late for a picture of one second is not late for anybody else.
+    pub keeps_late: bool,
     /// How far events may come out of order, in microseconds.
     pub delay_micros: i64,
     /// Longest time between checkpoints while rows come.
@@ -80,7 +83,7 @@ pub struct Settings {
     pub journal: Option<String>,
     /// What the query is; a checkpoint of another one cannot be used.
     pub fingerprint: String,
-    /// Without a table: how long, and how many bytes, its newest rows stay readable.
+    /// How long, and how many bytes, its newest rows stay in memory.
     pub keep: (Duration, usize),
 }
 
@@ -107,36 +110,73 @@ pub struct Kept {
     pub name: String,
     /// The rows.
     pub results: Arc<Results>,
-    /// Which of them are forgotten; none: every key is kept.
-    pub forget: Option<Forget>,
+    /// Which rows it forgets.
+    pub forget: Forget,
 }
 
-/// What results are forgotten, by a column of time.
+/// Which results are forgotten while others come.
 pub enum Forget {
-    /// Those before an instant that depends on the watermark.
+    /// None: there is one row a key.
+    Nothing,
+    /// Those before an instant.
     Before {
-        /// The column.
+        /// Their column of time.
         column: String,
-        /// From when on they stay.
+        /// Who says from when on they are kept.
         from: KeepFrom,
     },
-    /// Those beyond the newest ones.
-    Beyond {
-        /// The column.
+    /// All but the newest of each key.
+    ButNewest {
+        /// Their column of time.
         column: String,
-        /// How many stay.
+        /// Columns of the key that are no time.
+        apart: Vec<String>,
+        /// Rows kept of each at least.
+        count: usize,
+    },
+    /// All but the newest of all keys together.
+    Beyond {
+        /// Their column of time.
+        column: String,
+        /// How many stay at least.
         rows: usize,
     },
 }
 
-/// Everything that is made anew each time a pipeline starts.
-pub struct Parts {
+impl Kept {
+    /// Forgets what goes at this watermark, and publishes the rest.
+    pub(crate) fn publish(&self, watermark: Timestamp) -> Result<()> {
+        match &self.forget {
+            Forget::Nothing => {}
+            Forget::Before { column, from } => {
+                self.results.forget_before(column, from(watermark))?;
+            }
+            Forget::ButNewest { column, apart, count } => {
+                self.results.keep_newest(column, apart, *count)?;
+            }
+            Forget::Beyond { column, rows } => {
+                self.results.forget_beyond(column, *rows)?;
+            }
+        }
+        self.results.publish();
+        Ok(())
+    }
+}
+
+/// What makes rows of a pipeline's input.
+pub struct Reading {
     /// One input a partition.
     pub inputs: BTreeMap<u32, Box<dyn Input>>,
     /// Frames to rows.
     pub intake: Intake,
     /// The stream, unless the pipeline is the source's own.
     pub program: Option<Program>,
+}
+
+/// Everything that is made anew each time a pipeline starts.
+pub struct Parts {
+    /// Input to rows.
+    pub reading: Reading,
     /// Sinks and tables.
     pub outlets: Vec<Outlet>,
 }
@@ -146,6 +186,9 @@ pub struct Parts {
 pub trait Factory: Send + Sync {
     /// Makes them.
     async fn parts(&self) -> Result<Parts>;
+
+    /// What reads the input once more for a query, beside the pipeline and at no pace of its own.
+    fn reading(&self) -> Result<Reading>;
 }
 
 /// How a drain ends (`--drain`).
@@ -211,6 +254,21 @@ impl Pipeline {
     /// Name of the source that drives it.
     pub fn source(&self) -> &str {
         &self.settings.source
+    }
+
+    /// What it shares with all others.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// What its query is; a checkpoint of another one cannot be used.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.settings.fingerprint
+    }
+
+    /// What reads its input once more.
+    pub(crate) fn reading(&self) -> Result<Reading> {
+        self.factory.reading()
     }
 
     /// Whether it is a source's own.

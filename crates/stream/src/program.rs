@@ -31,6 +31,7 @@ use crate::operators::expressions::{Filter, Project};
 use crate::operators::outcomes::Outcomes;
 use crate::operators::over::{FunctionSpec, Over};
 use crate::operators::{Answers, Operator, Outputs, Snapshot, Tick};
+use crate::panels::Candidate;
 use crate::sql::functions::window_of;
 use crate::sql::predict::PredictFunction;
 use crate::sql::problems::{Text, from_datafusion, refused};
@@ -108,19 +109,25 @@ pub fn prepare(
     let planned = planner.plan(sql, names, Mode::Stream)?;
     let problem = |error| from_datafusion(error, &text, names);
     let plan = carry_hidden(planned.plan).map_err(problem)?;
-    let mut walk = Walk::new(planner, update);
-    let end = walk.visit(&plan).map_err(|refusal| match refusal {
+    prepare_plan(planner, plan, update).map_err(|refusal| match refusal {
         Refusal::No(message) => vec![refused(message, None)],
         Refusal::Engine(error) => from_datafusion(error, &text, names),
-    })?;
+    })
+}
+
+/// Checks a plan that carries its hidden columns, as [`prepare`] does.
+fn prepare_plan(
+    planner: &Planner,
+    plan: LogicalPlan,
+    update: bool,
+) -> Result<StreamQuery, Refusal> {
+    let mut walk = Walk::new(planner, update);
+    let end = walk.visit(&plan)?;
     let schema = Arc::clone(plan.schema().inner());
     let key: Vec<String> =
         end.key.iter().flatten().map(|at| schema.field(*at).name().clone()).collect();
     if end.shape != Shape::RowWise && end.key.is_none() {
-        return Err(vec![refused(
-            "the columns of GROUP BY are not all selected, so rows could not be told apart",
-            None,
-        )]);
+        return no("the columns of GROUP BY are not all selected, so rows could not be told apart");
     }
     let emit = if end.shape == Shape::Updating { Emit::Update } else { Emit::Final };
     Ok(StreamQuery {
@@ -133,6 +140,21 @@ pub fn prepare(
         models: walk.models,
         emit,
         outcomes: false,
+    })
+}
+
+/// The stream that a panel's GROUP BY is, every change given.
+///
+/// # Errors
+///
+/// Why a stream cannot run it, in words.
+pub fn prepare_panel(planner: &Planner, candidate: &Candidate) -> Result<StreamQuery, String> {
+    let prepared = carry_hidden(candidate.plan.clone())
+        .map_err(Refusal::from)
+        .and_then(|plan| prepare_plan(planner, plan, true));
+    prepared.map_err(|refusal| match refusal {
+        Refusal::No(message) => message,
+        Refusal::Engine(error) => error.strip_backtrace(),
     })
 }
 

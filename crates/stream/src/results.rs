@@ -20,6 +20,9 @@ use crate::operators::keys::{Keys, nullable};
 /// Rows kept beyond the living ones before they are copied together.
 const SLACK_ROWS: usize = 16_384;
 
+/// Rows below which nothing is forgotten by number.
+const PRUNE_ROWS_MIN: usize = 1_024;
+
 /// Rows by key, shared between the pipeline that writes and those who read.
 pub struct Results {
     inner: Mutex<Inner>,
@@ -35,6 +38,8 @@ struct Inner {
     places: Vec<(usize, usize)>,
     held: usize,
     read: Option<RecordBatch>,
+    // Rows at which those that are old are looked for.
+    prune_at: usize,
 }
 
 impl Results {
@@ -75,6 +80,11 @@ impl Results {
         let rows = inner.living()?;
         inner.read = Some(rows.clone());
         Ok(rows)
+    }
+
+    /// Whether columns tell rows apart; without, there is one row.
+    pub fn has_key(&self) -> bool {
+        !self.lock().key_columns.is_empty()
     }
 
     /// Every row now, published or not: what a checkpoint holds.
@@ -120,6 +130,46 @@ impl Results {
         Ok(rows.num_rows() - newest.num_rows())
     }
 
+    /// Forgets all but the `count` newest rows by `column` of each key, other columns of time left out
+    /// of the key: `apart` are those that remain. Does so only once at least as many rows can go as
+    /// stay, so that what it costs is spread; returns how many went.
+    pub fn keep_newest(&self, column: &str, apart: &[String], count: usize) -> Result<usize> {
+        let mut inner = self.lock();
+        if inner.places.len() < inner.prune_at {
+            return Ok(0);
+        }
+        let rows = inner.living()?;
+        let times = rows
+            .column_by_name(column)
+            .ok_or_else(|| Error::internal(format!("results have no column `{column}`")))?
+            .as_primitive::<TimestampMicrosecondType>();
+        let columns: Result<Vec<usize>, _> =
+            apart.iter().map(|name| rows.schema_ref().index_of(name)).collect();
+        let keys = rows.project(&columns.map_err(engine_error)?).map_err(engine_error)?;
+        let mut numbered = Keys::new(nullable(keys.schema_ref()))?;
+        let numbers = numbered.intern(keys.columns(), keys.num_rows())?;
+        let mut by_key: Vec<Vec<usize>> = Vec::new();
+        for (row, number) in numbers.iter().enumerate() {
+            by_key.resize_with(by_key.len().max(number + 1), Vec::new);
+            by_key[*number].push(row);
+        }
+        let mut kept = vec![true; rows.num_rows()];
+        for mut of_key in by_key {
+            of_key.sort_by_key(|row| std::cmp::Reverse(times.value(*row)));
+            for row in of_key.into_iter().skip(count) {
+                kept[row] = false;
+            }
+        }
+        let kept = arrow::array::BooleanArray::from(kept);
+        let forgotten = kept.false_count();
+        if forgotten > 0 {
+            let rows = filter_record_batch(&rows, &kept).map_err(engine_error)?;
+            inner.replace(&rows)?;
+        }
+        inner.prune_at = (2 * kept.true_count()).max(PRUNE_ROWS_MIN);
+        Ok(forgotten)
+    }
+
     /// Takes back the rows a checkpoint holds.
     pub fn restore(&self, rows: &RecordBatch) -> Result<()> {
         self.lock().replace(rows)?;
@@ -154,6 +204,7 @@ impl Inner {
             places: Vec::new(),
             held: 0,
             read: None,
+            prune_at: PRUNE_ROWS_MIN,
         })
     }
 
@@ -212,8 +263,9 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::{Int64Array, StringArray, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Schema};
+    use thalweg_core::schema::timestamp_type;
 
     fn rows(rows: &[(&str, i64)]) -> RecordBatch {
         let schema = Schema::new(vec![
@@ -247,6 +299,34 @@ mod tests {
         results.publish();
         let kept = [(3, Some(9)), (4, Some(7)), (5, Some(6)), (6, Some(8))];
         assert_eq!(results.read().expect("reads"), batch(&kept));
+    }
+
+    #[test]
+    fn the_newest_rows_of_each_key_stay() {
+        let schema = Schema::new(vec![
+            Field::new("k", DataType::Utf8, false),
+            Field::new("at", timestamp_type(), false),
+        ]);
+        let key = ["k".to_owned(), "at".to_owned()];
+        let results = Results::new(Arc::new(schema), &key).expect("key exists");
+        let apply = |key: &str, times: std::ops::Range<i64>| {
+            let keys: StringArray = times.clone().map(|_| Some(key)).collect();
+            let times: TimestampMicrosecondArray = times.map(Some).collect();
+            let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(times.with_timezone("UTC"))];
+            let rows = RecordBatch::try_new(results.schema(), columns).expect("columns fit");
+            results.apply(&rows).expect("applies");
+        };
+        let keep = || results.keep_newest("at", &["k".to_owned()], 10).expect("forgets");
+        apply("rare", 0..4);
+        apply("busy", 0..1_000);
+        assert_eq!(keep(), 0, "too few to be worth it");
+        apply("busy", 1_000..2_000);
+        assert_eq!(keep(), 1_990);
+        results.publish();
+        let left = results.read().expect("reads");
+        let times = left.column(1).as_primitive::<TimestampMicrosecondType>();
+        let expected: Vec<i64> = (0..4).chain(1_990..2_000).collect();
+        assert_eq!(times.values().to_vec(), expected);
     }
 
     #[test]

@@ -217,6 +217,11 @@ impl Planner {
         Ok(rewrite::models(&self.parse(sql, &text)?))
     }
 
+    /// Whether a query asks for columns that `SELECT *` leaves out.
+    pub(crate) fn names_hidden(&self, sql: &str) -> bool {
+        self.parse(sql, &Text::new(sql)).is_ok_and(|it| rewrite::names_hidden(&it))
+    }
+
     fn parse(&self, sql: &str, text: &Text<'_>) -> Result<SqlStatement, Vec<SqlProblem>> {
         let parsed = self
             .state

@@ -248,6 +248,9 @@ async fn check(steps: Vec<Step>, delay_hours: i64) {
                         Some(text) => RefreshNote::parse(text).unwrap(),
                         None => RefreshNote::new(first.unwrap_or(day)),
                     };
+                    if let Some(first) = first {
+                        note.begins(first);
+                    }
                     note.days.insert(day.0);
                     state.0.retain(|old| {
                         let start =

@@ -8,6 +8,7 @@ mod control;
 pub(crate) mod data_folder;
 mod house;
 mod jobs;
+mod layers;
 mod models;
 mod pauses;
 pub(crate) mod pipelines;
@@ -159,6 +160,7 @@ impl App {
         let house = House::new(&log, &shared.disk, &folder.path);
         let world = Arc::new(system::World {
             project: Arc::clone(&project),
+            planner: checked.planner.clone(),
             env: env.clone(),
             log: Arc::clone(&log),
             store: Arc::clone(&store),
@@ -172,8 +174,10 @@ impl App {
         let entries = readers::entries(&project, &checked, &pipelines, &tables)?;
         let engine = Engine::new(env.clone(), entries, system::tables(&world))
             .with_planner(checked.planner.clone())
-            .with_models(Arc::clone(&forecasting.models));
+            .with_models(Arc::clone(&forecasting.models))
+            .with_panels(readers::panels(&checked, &pipelines));
         let engine = Arc::new(engine);
+        let layers = Arc::new(layers::Layers::new(&project, &env, &store));
         let scheduler = jobs::scheduler(
             &project,
             &checked,
@@ -185,6 +189,7 @@ impl App {
             &engine,
             &boundaries,
             &forecasting,
+            &layers,
         )?;
         let _ = world.scheduler.set(Arc::clone(&scheduler));
         Ok(Self {

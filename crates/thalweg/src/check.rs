@@ -1,6 +1,9 @@
 //! Typing a project: every SQL in it against the real columns, before anything starts.
 //!
 //! `check` and `run` share this path. What comes out is what the server is built from.
+//! What panels become is in [`panels`].
+
+mod panels;
 
 pub(crate) mod models;
 
@@ -9,7 +12,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
-use thalweg_core::schema::source_schema;
+use thalweg_core::schema::{source_schema, with_topic};
 use thalweg_jobs::Schedule;
 use thalweg_project::{
     Emit, Loaded, Mode as SinkMode, Model, Project, SqlText, Stream, Table, TableInput, Target,
@@ -21,6 +24,7 @@ use thalweg_stream::sql::rewrite::Mode;
 use thalweg_stream::sql::{Named, Names, Planner};
 
 use self::models::CheckedModel;
+pub(crate) use self::panels::{PanelStream, Panels};
 
 /// A project whose SQL is typed.
 pub(crate) struct Checked {
@@ -40,6 +44,8 @@ pub(crate) struct Checked {
     pub alerts: BTreeMap<String, StreamQuery>,
     /// Relations of which somebody asks for `latest(x)`.
     pub latest: BTreeSet<String>,
+    /// What panels become.
+    pub panels: Panels,
 }
 
 /// Types everything; problems are added to those that loading found.
@@ -57,15 +63,18 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
             models: BTreeMap::new(),
             alerts: BTreeMap::new(),
             latest: BTreeSet::new(),
+            panels: Panels::default(),
         },
         names: Names::default(),
         models_known: false,
+        views_in_order: Vec::new(),
         problems: Vec::new(),
     };
     typing.sources();
     typing.relations();
     typing.sinks();
     typing.dashboards_and_alerts();
+    typing.panels();
     typing.schedules();
     let Typing { checked, problems, .. } = typing;
     loaded.problems.extend(problems);
@@ -85,6 +94,8 @@ struct Typing<'a> {
     names: Names,
     // Whether every model is typed that can be: a misspelt one waits until all can be suggested.
     models_known: bool,
+    // Views that are a query, each after those it reads.
+    views_in_order: Vec<String>,
     problems: Vec<Problem>,
 }
 
@@ -105,6 +116,7 @@ impl Typing<'_> {
                     }
                 }
             }
+            let schema = with_topic(&schema);
             self.names.insert(name, Named::Rows(Arc::clone(&schema)), source.key.clone());
             self.checked.sources.insert(name.to_owned(), schema);
         }
@@ -268,6 +280,7 @@ impl Typing<'_> {
                     Some(schema) => {
                         self.names.insert(name, Named::Rows(Arc::clone(&schema)), Vec::new());
                         self.checked.views.insert(name.to_owned(), schema);
+                        self.views_in_order.push(name.to_owned());
                     }
                     None => {
                         self.broken.insert(name.to_owned());

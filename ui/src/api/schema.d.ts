@@ -242,6 +242,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/layer_diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Rows of `system.layer_diff`: rows in which live and batch of a finished day differ. */
+        get: operations["list_layer_diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ledger": {
         parameters: {
             query?: never;
@@ -1618,6 +1635,47 @@ export interface operations {
         };
     };
     list_late: {
+        parameters: {
+            query?: {
+                /** @description Columns, each with `asc` or `desc`, such as `ts desc,symbol`. */
+                order_by?: string;
+                /** @description Rows at most. */
+                limit?: number;
+                /** @description Any column's name, with the value it shall equal; given twice, either value. */
+                column?: {
+                    [key: string]: unknown;
+                };
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the rows, in the form that `Accept` prefers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RowsBody"];
+                    "application/x-ndjson": string;
+                    "text/csv": string;
+                    "application/vnd.apache.arrow.stream": string;
+                };
+            };
+            /** @description a problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_layer_diff: {
         parameters: {
             query?: {
                 /** @description Columns, each with `asc` or `desc`, such as `ts desc,symbol`. */

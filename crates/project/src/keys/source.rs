@@ -285,12 +285,17 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "source.*.keep",
         Shape::Table,
-        "How much of the newest rows stays in memory for queries (S17a); a length of time \
-         alone is `age`.",
+        "How much of the newest rows stays in memory for queries (S17a); older ones are read \
+         from the table, the journal or the files. A length of time alone is `age`.",
     )
     .short_for("age"),
     key("source.*.keep.age", Shape::Duration, "How old they may be.").default("10m"),
-    key("source.*.keep.size", Shape::Size, "How much memory they may take.").default("64MB"),
+    key(
+        "source.*.keep.size",
+        Shape::Size,
+        "How much memory they may take; never more than a sixteenth of `runtime.memory`.",
+    )
+    .default("64MB"),
     planned("source.*.unique", COLUMNS, "Dropping rows that repeat an id.").example(r#"["id"]"#),
     planned("source.*.unique_within", Shape::Duration, "How long ids are remembered."),
     planned("source.*.gap_hold", Shape::Duration, "How long an open gap holds the watermark."),

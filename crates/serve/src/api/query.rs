@@ -120,7 +120,7 @@ async fn read(
 }
 
 /// Path, system table, and what a row is.
-const LISTS: [(&str, &str, &str); 19] = [
+const LISTS: [(&str, &str, &str); 20] = [
     ("/sources", "sources", "sources, with what they have received"),
     ("/topics", "topics", "topics of the log"),
     ("/streams", "streams", "streams, with their watermarks and state"),
@@ -129,6 +129,7 @@ const LISTS: [(&str, &str, &str); 19] = [
     ("/views", "views", "views that are served"),
     ("/quarantine", "quarantine", "records that did not decode or failed a check"),
     ("/late", "late", "rows that came after their windows had closed"),
+    ("/layer_diff", "layer_diff", "rows in which live and batch of a finished day differ"),
     ("/ledger", "ledger", "what went in and what came out, part by part"),
     ("/gaps", "gaps", "stretches that a live source missed"),
     ("/jobs", "jobs", "jobs, with their schedules"),

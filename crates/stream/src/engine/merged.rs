@@ -66,7 +66,7 @@ impl Merged {
 /// Which days a table was refreshed for; stored with each refresh's commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshNote {
-    /// First day the history held when it was first refreshed, in days since 1970.
+    /// First day the history held when there was no boundary yet, in days since 1970.
     pub first: i32,
     /// Days refreshed.
     pub days: BTreeSet<i32>,
@@ -76,6 +76,14 @@ impl RefreshNote {
     /// A history whose first day is `first`, nothing refreshed.
     pub fn new(first: Day) -> Self {
         Self { first: first.0, days: BTreeSet::new() }
+    }
+
+    /// The history begins with `day`. Until there is a boundary it may turn out to begin earlier than
+    /// it did; behind one, what is earlier came late for live, too.
+    pub fn begins(&mut self, day: Day) {
+        if self.boundary().is_none() {
+            self.first = self.first.min(day.0);
+        }
     }
 
     /// Reads a note.
@@ -111,5 +119,16 @@ mod tests {
         assert_eq!(note.boundary(), Some(Day(11).end()));
         note.days.insert(13);
         assert_eq!(note.boundary(), Some(Day(11).end()), "commits out of order leave a hole");
+    }
+
+    #[test]
+    fn a_day_before_the_first_counts_until_there_is_a_boundary() {
+        let mut note = RefreshNote::new(Day(12));
+        note.begins(Day(11));
+        note.days.insert(12);
+        assert_eq!(note.boundary(), None, "day 11 is still live only");
+        note.days.insert(11);
+        note.begins(Day(10));
+        assert_eq!(note.boundary(), Some(Day(12).end()), "day 10 came late");
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::answerers::Answerers;
 use super::room::Room;
-use super::{Forget, Outlet, Parts, Pipeline, PipelineState, too_far_behind};
+use super::{Outlet, Parts, Pipeline, PipelineState, Reading, too_far_behind};
 use crate::checkpoint::{Checkpoint, Checkpoints, Head, Position, SinkPosition};
 use crate::delivery::{Delivery, DeliveryConfig, DeliveryState, DeliveryStatus, lock};
 use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
@@ -98,7 +98,8 @@ impl Pipeline {
             self.name(),
         )
         .await?;
-        let Parts { inputs, intake, program, outlets } = self.factory.parts().await?;
+        let Parts { reading: Reading { inputs, intake, program }, outlets } =
+            self.factory.parts().await?;
         let newest = checkpoints.newest()?.filter(|it| it.head.query == self.settings.fingerprint);
         let known = newest.as_ref().map(|it| it.head.sinks.clone()).unwrap_or_default();
         let start = self.start_from(&checkpoints, newest, &known, &outlets)?;
@@ -258,9 +259,6 @@ impl Pipeline {
 
 impl Life<'_> {
     async fn restore(&mut self, start: Option<Checkpoint>) -> Result<()> {
-        if let Some(tail) = &self.pipeline.tail {
-            tail.clear();
-        }
         match start {
             Some(checkpoint) => {
                 let head = checkpoint.head;
@@ -279,17 +277,6 @@ impl Life<'_> {
                     }
                 }
                 self.holds.push_back((self.epoch, self.positions.clone(), self.epochs_from));
-                self.pipeline.status.update(|status| {
-                    status.epoch = self.epoch;
-                    status.watermark = self.watermark.current();
-                    status.source = self.ledger;
-                    status.operators = self.operator_ledgers();
-                });
-                if let Some(tail) = &self.pipeline.tail {
-                    // No rows: how far event time had come when the table held this epoch.
-                    let now = self.pipeline.shared.env.clock.now();
-                    tail.push(self.epoch, now, self.watermark.current(), &[]);
-                }
             }
             None => {
                 for kept in &self.pipeline.kept {
@@ -306,6 +293,15 @@ impl Life<'_> {
             input.restore(position.manifest.as_deref())?;
             self.positions.insert(*partition, position);
         }
+        if let Some(tail) = &self.pipeline.tail {
+            tail.begin(self.epoch, self.watermark.current(), &self.positions);
+        }
+        self.pipeline.status.update(|status| {
+            status.epoch = self.epoch;
+            status.watermark = self.watermark.current();
+            status.source = self.ledger;
+            status.operators = self.operator_ledgers();
+        });
         let held = self.held_offsets();
         self.hold(held).await
     }
@@ -522,7 +518,10 @@ impl Life<'_> {
             ));
         }
         self.quarantine.write(record.epoch, pipeline.name(), &quarantine, started).await?;
-        let late = late_records(pipeline.name(), record.epoch, &sides)?;
+        let late = match pipeline.settings.keeps_late {
+            true => late_records(pipeline.name(), record.epoch, &sides)?,
+            false => Vec::new(),
+        };
         self.late.write(record.epoch, pipeline.name(), &late, started).await?;
         for range in &record.ranges {
             let position = self.positions.entry(range.partition).or_default();
@@ -583,23 +582,14 @@ impl Life<'_> {
         }
         let now = self.pipeline.shared.env.clock.now();
         if let Some(tail) = &self.pipeline.tail {
-            tail.push(epoch, now, watermark, &rows);
+            tail.push(epoch, now, watermark, &rows, &self.positions);
             let (age, bytes) = self.pipeline.settings.keep;
             tail.trim(now.minus(age), self.room.tail_bytes(bytes));
         }
         self.tables_passed();
         if !rows.is_empty() {
             for kept in &self.pipeline.kept {
-                match &kept.forget {
-                    Some(Forget::Before { column, from }) => {
-                        kept.results.forget_before(column, from(watermark))?;
-                    }
-                    Some(Forget::Beyond { column, rows }) => {
-                        kept.results.forget_beyond(column, *rows)?;
-                    }
-                    None => {}
-                }
-                kept.results.publish();
+                kept.publish(watermark)?;
             }
         }
         self.room.count(self.pipeline, self.program.as_ref());

@@ -24,18 +24,18 @@ pub const WINDOW_EDGE: &str = "thalweg.window_edge";
 
 /// Every function of ours.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    [Edge::Start, Edge::End]
-        .into_iter()
-        .map(|edge| {
-            Arc::new(ScalarUDF::new_from_impl(Window {
-                edge,
-                signature: Signature::exact(
-                    vec![timestamp_type(), DataType::Int64],
-                    Volatility::Immutable,
-                ),
-            }))
-        })
-        .collect()
+    vec![window_start(), window_edge(Edge::End)]
+}
+
+/// `__window_start(time, size)`.
+pub fn window_start() -> Arc<ScalarUDF> {
+    window_edge(Edge::Start)
+}
+
+fn window_edge(edge: Edge) -> Arc<ScalarUDF> {
+    let signature =
+        Signature::exact(vec![timestamp_type(), DataType::Int64], Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(Window { edge, signature }))
 }
 
 /// Which edge of a window a column is.

@@ -120,6 +120,31 @@ fn parts_of(query: &Query) -> impl Iterator<Item = String> {
     parts.map(|part| object_name(&part.alias.name.clone().into()))
 }
 
+/// Whether a query asks for a hidden column, or for `latest(x)`, which looks at them.
+pub(super) fn names_hidden(statement: &Statement) -> bool {
+    struct Finder;
+    impl Visitor for Finder {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match column_name(expr) {
+                Some(name) if is_hidden(name) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            match factor {
+                TableFactor::Table { name, args: Some(_), .. } if object_name(name) == "latest" => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(statement, &mut Finder).is_break()
+}
+
 struct Rewriter<'a> {
     names: &'a Names,
     mode: Mode,
@@ -143,9 +168,8 @@ impl VisitorMut for Rewriter<'_> {
             for NamedWindow(spec) in named_windows(select) {
                 order_by_arrival(&mut spec.order_by);
             }
-            let mut orders = Orders { break_ties: self.mode == Mode::Stream };
-            let _ = VisitMut::visit(&mut select.projection, &mut orders);
-            let _ = VisitMut::visit(&mut select.having, &mut orders);
+            let _ = VisitMut::visit(&mut select.projection, &mut Orders);
+            let _ = VisitMut::visit(&mut select.having, &mut Orders);
         }
         ControlFlow::Continue(())
     }
@@ -485,9 +509,7 @@ fn derived(
 }
 
 /// Makes ORDER BYs exact: see the module's doc.
-struct Orders {
-    break_ties: bool,
-}
+struct Orders;
 
 impl VisitorMut for Orders {
     type Break = ();
@@ -504,9 +526,7 @@ impl VisitorMut for Orders {
                     for clause in &mut list.clauses {
                         if let FunctionArgumentClause::OrderBy(order_by) = clause {
                             order_by_arrival(order_by);
-                            if self.break_ties {
-                                break_ties_by_arrival(order_by);
-                            }
+                            break_ties_by_arrival(order_by);
                         }
                     }
                 }

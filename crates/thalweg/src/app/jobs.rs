@@ -22,6 +22,7 @@ use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::sql::Planner;
 use thalweg_stream::tail::Tail;
 
+use super::layers::{Compared, Layers};
 use super::models::{Forecasting, Work};
 use super::readers::{Boundaries, DeltaReader, day_source};
 use crate::check::Checked;
@@ -39,6 +40,7 @@ pub(super) fn scheduler(
     engine: &Arc<Engine>,
     boundaries: &Boundaries,
     forecasting: &Forecasting,
+    layers: &Arc<Layers>,
 ) -> Result<Arc<Scheduler>> {
     let mut definitions = Vec::new();
     let mut bodies: BTreeMap<(String, String), Arc<dyn Task>> = BTreeMap::new();
@@ -73,6 +75,7 @@ pub(super) fn scheduler(
                         pipelines,
                         boundaries,
                         forecasting,
+                        layers,
                         table.as_str(),
                         day,
                     )?))
@@ -126,6 +129,7 @@ fn refresh(
     pipelines: &[Arc<Pipeline>],
     boundaries: &Boundaries,
     forecasting: &Forecasting,
+    layers: &Arc<Layers>,
     name: &str,
     day: Option<Day>,
 ) -> Result<Refresh> {
@@ -154,8 +158,11 @@ fn refresh(
     let reader = DeltaReader::new(delta, schema, Some(&query.source));
     let tail = pipelines.iter().find(|it| it.name() == query.source).and_then(|it| it.tail.clone());
     let sql = project.stream(stream.as_str()).map(|it| it.sql.as_str().to_owned());
+    let compared = layers.of_table(name, checked, pipelines)?;
     Ok(Refresh {
         name: name.to_owned(),
+        compared,
+        layers: Arc::clone(layers),
         query: BatchQuery {
             stream: stream.value.clone(),
             sql: sql.ok_or_else(|| missing("SQL"))?,
@@ -175,9 +182,13 @@ fn refresh(
     })
 }
 
-/// Rebuilds the days of a period from the history, and moves the boundary.
+/// Rebuilds the days of a period from the history, holds them against what live says (S18), and moves
+/// the boundary.
 struct Refresh {
     name: String,
+    // The merged views whose batch side the table is.
+    compared: Vec<Compared>,
+    layers: Arc<Layers>,
     query: BatchQuery,
     planner: Planner,
     log: Arc<dyn Log>,
@@ -211,6 +222,23 @@ impl Task for Refresh {
             Some(text) => RefreshNote::parse(&text)?,
             None => RefreshNote::new(held.unwrap_or(first)),
         };
+        if let Some(held) = held {
+            note.begins(held);
+        }
+        // Before the commit: afterwards live may forget them.
+        let live_from = note.boundary().unwrap_or(Timestamp::MIN).day().max(first);
+        for view in &self.compared {
+            for day in live_from.0..=last.0 {
+                let found = self.layers.compare(view, Day(day), &rows).await?;
+                if found > 0 {
+                    context.log.line(&format!(
+                        "{found} differences from `{}` on {}: see system.layer_diff",
+                        view.name(),
+                        Day(day)
+                    ));
+                }
+            }
+        }
         note.days.extend(first.0..=last.0);
         let replacement = Replacement {
             run: context.run.clone(),

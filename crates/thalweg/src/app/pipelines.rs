@@ -1,5 +1,5 @@
-//! Pipelines of a project: one a source, one a stream, one an alert, one a model that has its
-//! features from a stream.
+//! Pipelines of a project: one a source, stream and alert, one a model that has its features from a
+//! stream, and the hidden ones of panels.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,16 +15,17 @@ use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
 use thalweg_project::{Mode, Model, Project, Sink, Source, TableInput, Target};
 use thalweg_stream::pipeline::{
-    Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Settings, Shared,
+    Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reading, Settings, Shared,
 };
 use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
+use thalweg_stream::sql::functions::window_of;
 use thalweg_stream::tail::Tail;
 
 use super::readers::Boundaries;
 use super::sources;
-use crate::check::Checked;
 use crate::check::models::{self, CheckedModel};
+use crate::check::{Checked, PanelStream};
 
 /// Name of the kept results that serve `latest(x)`.
 pub(super) const LATEST: &str = "latest";
@@ -33,21 +34,26 @@ const PREDICTIONS_MAX: usize = 20_000;
 /// Name of the kept results of a GROUP BY, and of a model's predictions.
 pub(super) const RESULTS: &str = "results";
 
+/// What the names of panels' hidden streams begin with; no name of a project has a dot.
+const PANEL: &str = "panel.";
+
+/// Whose pipeline it is.
+#[derive(Clone)]
+enum Role {
+    Source,
+    Stream(String),
+    Alert(String),
+    Model(String),
+    Panel(String),
+}
+
 struct Parcel {
     project: Arc<Project>,
     checked: Arc<Checked>,
     shared: Shared,
     tables: BTreeMap<String, Arc<Delta>>,
     source: String,
-    runs: Runs,
-}
-
-/// What a pipeline is of.
-enum Runs {
-    Source,
-    Stream(String),
-    Alert(String),
-    Model(String),
+    role: Role,
 }
 
 /// Every pipeline of a project, the sources' own first.
@@ -60,13 +66,13 @@ pub(super) fn declare(
     drain: Option<&Drain>,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
-    let parcel = |source: &str, runs: Runs| Parcel {
+    let parcel = |source: &str, role: Role| Parcel {
         project: Arc::clone(project),
         checked: Arc::clone(checked),
         shared: shared.clone(),
         tables: tables.clone(),
         source: source.to_owned(),
-        runs,
+        role,
     };
     for source in &project.sources {
         let name = source.name.as_str();
@@ -77,7 +83,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, true, &fingerprint(None, source)),
-            Box::new(parcel(name, Runs::Source)),
+            Box::new(parcel(name, Role::Source)),
             None,
             Some(tail),
             kept,
@@ -102,7 +108,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
-            Box::new(parcel(&query.source, Runs::Stream(name.to_owned()))),
+            Box::new(parcel(&query.source, Role::Stream(name.to_owned()))),
             Some(query.clone()),
             tail,
             kept,
@@ -119,7 +125,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &format!("alert.{name}"), false, &fingerprint),
-            Box::new(parcel(&query.source, Runs::Alert(name.to_owned()))),
+            Box::new(parcel(&query.source, Role::Alert(name.to_owned()))),
             Some(query.clone()),
             None,
             Vec::new(),
@@ -136,14 +142,30 @@ pub(super) fn declare(
             .ok_or_else(|| Error::internal(format!("model `{name}` has no source")))?;
         let fingerprint = fingerprint(Some((features_sql(project, model), query)), source);
         let results = Arc::new(Results::new(Arc::clone(&query.schema), &query.key)?);
-        let newest = Forget::Beyond { column: "for_time".to_owned(), rows: PREDICTIONS_MAX };
+        let forget = Forget::Beyond { column: "for_time".to_owned(), rows: PREDICTIONS_MAX };
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &models::pipeline_name(name), false, &fingerprint),
-            Box::new(parcel(&query.source, Runs::Model(name.to_owned()))),
+            Box::new(parcel(&query.source, Role::Model(name.to_owned()))),
             Some(query.clone()),
             None,
-            vec![Kept { name: RESULTS.to_owned(), results, forget: Some(newest) }],
+            vec![Kept { name: RESULTS.to_owned(), results, forget }],
+            drain.cloned(),
+        )));
+    }
+    for (name, panel) in &checked.panels.streams {
+        let query = &panel.query;
+        let source = project
+            .source(&query.source)
+            .ok_or_else(|| Error::internal(format!("`{name}` has no source")))?;
+        let fingerprint = fingerprint(Some((&panel.fingerprint, query)), source);
+        pipelines.push(Arc::new(Pipeline::new(
+            shared.clone(),
+            settings(project, source, name, false, &fingerprint),
+            Box::new(parcel(&query.source, Role::Panel(name.clone()))),
+            Some(query.clone()),
+            None,
+            vec![panel_results(panel)?],
             drain.cloned(),
         )));
     }
@@ -204,6 +226,7 @@ fn settings(
         name: name.to_owned(),
         source: source.name.value.clone(),
         is_source,
+        keeps_late: !name.starts_with(PANEL),
         delay_micros: micros(source.watermark),
         checkpoint_every: project.runtime.checkpoint_every,
         journal: source.is_live().then(|| sources::journal_topic(source.name.as_str())),
@@ -218,7 +241,7 @@ fn latest(checked: &Checked, name: &str, schema: &SchemaRef, key: &[String]) -> 
         return Ok(Vec::new());
     }
     let results = Arc::new(Results::new(Arc::clone(schema), key)?);
-    Ok(vec![Kept { name: LATEST.to_owned(), results, forget: None }])
+    Ok(vec![Kept { name: LATEST.to_owned(), results, forget: Forget::Nothing }])
 }
 
 fn results(
@@ -231,7 +254,7 @@ fn results(
         .into_iter()
         .find(|column| query.schema.column_with_name(column).is_some());
     let week = std::time::Duration::from_secs(7 * 86_400);
-    let forget = time.map(|column| {
+    let forget = time.map_or(Forget::Nothing, |column| {
         let from: KeepFrom = match boundary {
             Some(boundary) => Arc::new(move |_| boundary()),
             None => Arc::new(move |watermark| watermark.minus(week)),
@@ -241,43 +264,43 @@ fn results(
     Ok(Kept { name: RESULTS.to_owned(), results, forget })
 }
 
+/// What a panel shows: without windows a row a key, with them the newest windows of each.
+fn panel_results(panel: &PanelStream) -> Result<Kept> {
+    let query = &panel.query;
+    let results = Arc::new(Results::new(Arc::clone(&query.schema), &query.key)?);
+    let is_window = |name: &String| {
+        query.schema.field_with_name(name).is_ok_and(|field| window_of(field).is_some())
+    };
+    let (windows, apart): (Vec<String>, Vec<String>) =
+        query.key.iter().cloned().partition(is_window);
+    let forget = match windows.into_iter().next() {
+        Some(column) => Forget::ButNewest { column, apart, count: panel.windows_kept },
+        None => Forget::Nothing,
+    };
+    Ok(Kept { name: RESULTS.to_owned(), results, forget })
+}
+
 #[async_trait]
 impl Factory for Parcel {
     async fn parts(&self) -> Result<Parts> {
-        let source = self
-            .project
-            .source(&self.source)
-            .ok_or_else(|| Error::internal(format!("no source `{}`", self.source)))?;
-        let (inputs, intake) = sources::input_and_intake(
-            &self.project,
-            source,
-            &self.checked.planner,
-            &self.shared.env,
-            &self.shared.log,
-        )?;
-        let query = match &self.runs {
-            Runs::Source => None,
-            Runs::Stream(stream) => Some(&self.checked.streams[stream]),
-            Runs::Alert(alert) => Some(&self.checked.alerts[alert]),
-            Runs::Model(model) => self.checked.models[model].followed(),
-        };
-        let program = query.map(|query| Program::new(&self.checked.planner, query)).transpose()?;
-        let name = match &self.runs {
-            Runs::Stream(stream) => stream,
-            Runs::Source | Runs::Alert(_) | Runs::Model(_) => &self.source,
-        };
-        let (schema, shape, key) = match query {
-            Some(query) => (query.visible(), query.shape, query.key.clone()),
-            None => (visible(&self.checked.sources[name]), Shape::RowWise, Vec::new()),
-        };
-        match &self.runs {
-            Runs::Alert(alert) => {
-                let outlets = self.notifier(alert, &schema)?.into_iter().collect();
-                return Ok(Parts { inputs, intake, program, outlets });
+        let reading = self.read_as(sources::Reader::Pipeline)?;
+        let query = self.query();
+        let (name, schema, shape, key) = match (&self.role, query) {
+            (Role::Alert(alert), Some(query)) => {
+                let outlets = self.notifier(alert, &query.visible())?.into_iter().collect();
+                return Ok(Parts { reading, outlets });
             }
-            Runs::Model(_) => return Ok(Parts { inputs, intake, program, outlets: Vec::new() }),
-            Runs::Source | Runs::Stream(_) => {}
-        }
+            (Role::Panel(_) | Role::Model(_), _) => {
+                return Ok(Parts { reading, outlets: Vec::new() });
+            }
+            (Role::Stream(name), Some(query)) => {
+                (name, query.visible(), query.shape, query.key.clone())
+            }
+            _ => {
+                let schema = visible(&self.checked.sources[&self.source]);
+                (&self.source, schema, Shape::RowWise, Vec::new())
+            }
+        };
         let mut outlets = Vec::new();
         let mut has_lossless = false;
         for table in self.project.tables_from(name) {
@@ -303,11 +326,45 @@ impl Factory for Parcel {
                 is_lossless_table: false,
             });
         }
-        Ok(Parts { inputs, intake, program, outlets })
+        Ok(Parts { reading, outlets })
+    }
+
+    fn reading(&self) -> Result<Reading> {
+        self.read_as(sources::Reader::Query)
     }
 }
 
 impl Parcel {
+    /// The query it runs, unless it is the source's own.
+    fn query(&self) -> Option<&StreamQuery> {
+        match &self.role {
+            Role::Source => None,
+            Role::Stream(name) => self.checked.streams.get(name),
+            Role::Alert(name) => self.checked.alerts.get(name),
+            Role::Model(name) => self.checked.models.get(name)?.followed(),
+            Role::Panel(name) => self.checked.panels.streams.get(name).map(|panel| &panel.query),
+        }
+    }
+
+    /// The source's input, its intake, and the operators of the query.
+    fn read_as(&self, reader: sources::Reader) -> Result<Reading> {
+        let source = self
+            .project
+            .source(&self.source)
+            .ok_or_else(|| Error::internal(format!("no source `{}`", self.source)))?;
+        let (inputs, intake) = sources::input_and_intake(
+            &self.project,
+            source,
+            &self.checked.planner,
+            &self.shared.env,
+            &self.shared.log,
+            reader,
+        )?;
+        let planner = &self.checked.planner;
+        let program = self.query().map(|query| Program::new(planner, query)).transpose()?;
+        Ok(Reading { inputs, intake, program })
+    }
+
     /// Where an alert goes, if it is told to anybody.
     fn notifier(&self, name: &str, schema: &SchemaRef) -> Result<Option<Outlet>> {
         let alert = self.project.alerts.iter().find(|alert| alert.name.as_str() == name);

@@ -12,10 +12,13 @@ use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 use thalweg_lake::delta::{DayPartition, Delta, DeltaOptions};
 use thalweg_project::{Project, TableInput, ViewInput};
-use thalweg_stream::engine::{Entry, Merged, PinnedTable, Readable, RefreshNote, TableReader};
+use thalweg_stream::engine::{
+    Entry, Merged, Panels, PinnedTable, Readable, Records, RefreshNote, TableReader,
+};
 use thalweg_stream::operators::outcomes;
 use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::program::Shape;
+use thalweg_stream::replay::History;
 use thalweg_stream::sql::rewrite::Mode;
 
 use super::pipelines::{LATEST, RESULTS};
@@ -137,6 +140,20 @@ impl Boundaries {
     }
 }
 
+/// What panels show, kept by their hidden streams.
+pub(super) fn panels(checked: &Checked, pipelines: &[Arc<Pipeline>]) -> Panels {
+    let mut panels = Panels { by_sql: checked.panels.by_sql.clone(), ..Panels::default() };
+    for (name, panel) in &checked.panels.streams {
+        let pipeline = pipelines.iter().find(|pipeline| pipeline.name() == name);
+        let kept = pipeline.and_then(|it| it.kept.iter().find(|kept| kept.name == RESULTS));
+        if let Some(kept) = kept {
+            panels.results.insert(panel.fingerprint.clone(), Arc::clone(&kept.results));
+            panels.sources.insert(panel.query.source.clone());
+        }
+    }
+    panels
+}
+
 /// The relations of a project, by name.
 pub(super) fn entries(
     project: &Project,
@@ -168,7 +185,12 @@ pub(super) fn entries(
             name.to_owned(),
             Entry {
                 kind: "source",
-                readable: Readable::Records { tail, table: table_of(name) },
+                readable: Readable::Records(Records {
+                    tail,
+                    table: table_of(name),
+                    history: Arc::clone(pipeline) as Arc<dyn History>,
+                    sql: None,
+                }),
                 key: source.key.clone(),
                 latest: kept(pipeline, LATEST),
                 columns: Arc::clone(&checked.sources[name]),
@@ -185,11 +207,22 @@ pub(super) fn entries(
             (Shape::RowWise, _) if !query.models.is_empty() => {
                 let tail = pipeline.tail.clone();
                 let tail = tail.ok_or_else(|| Error::internal("a stream has no tail"))?;
-                (Readable::Records { tail, table: table_of(name) }, source_key)
+                let history = Arc::clone(pipeline) as Arc<dyn History>;
+                let records = Records { tail, table: table_of(name), history, sql: None };
+                (Readable::Records(records), source_key)
             }
             (Shape::RowWise, _) => {
                 let sql = stream.sql.as_str().to_owned();
-                (Readable::Sql { sql, mode: Mode::Stream }, source_key)
+                let readable = match (table_of(name), pipeline.tail.clone()) {
+                    (Some(table), Some(tail)) => Readable::Records(Records {
+                        tail,
+                        table: Some(table),
+                        history: Arc::clone(pipeline) as Arc<dyn History>,
+                        sql: Some(sql),
+                    }),
+                    _ => Readable::Sql { sql, mode: Mode::Stream },
+                };
+                (readable, source_key)
             }
             (_, Some(results)) => (Readable::Results(results), query.key.clone()),
             (_, None) => return Err(Error::internal(format!("stream `{name}` has no results"))),

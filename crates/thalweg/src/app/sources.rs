@@ -63,6 +63,15 @@ pub(super) fn live(source: &Source, env: &Env) -> Result<Box<dyn thalweg_core::s
 /// One input a partition.
 type Inputs = BTreeMap<u32, Box<dyn Input>>;
 
+/// Who reads a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A pipeline, at the pace the project asks for.
+    Pipeline,
+    /// A query, as fast as it can.
+    Query,
+}
+
 /// The inputs of a source, one a partition, and the intake that takes their frames.
 pub(super) fn input_and_intake(
     project: &Project,
@@ -70,6 +79,7 @@ pub(super) fn input_and_intake(
     planner: &Planner,
     env: &Env,
     log: &Arc<dyn Log>,
+    reader: Reader,
 ) -> Result<(Inputs, Intake)> {
     let (input, decoder): (Box<dyn Input>, Box<dyn Decoder>) = match &source.connector {
         Connector::File(file) => {
@@ -82,7 +92,10 @@ pub(super) fn input_and_intake(
                     header: csv.header,
                 };
             }
-            config.rate = file.rate_per_second.and_then(|rate| Rate::parse(&format!("{rate}/s")));
+            if reader == Reader::Pipeline {
+                config.rate =
+                    file.rate_per_second.and_then(|rate| Rate::parse(&format!("{rate}/s")));
+            }
             let input = FileInput::new(config, env)?;
             let decoder: Box<dyn Decoder> = match &source.format {
                 Format::Json(json) => Box::new(JsonDecoder::new(&json_config(source, json)?)?),
@@ -104,6 +117,11 @@ pub(super) fn input_and_intake(
     };
     let config = IntakeConfig {
         source: source.name.value.clone(),
+        topic: match source.is_live() {
+            true => journal_topic(source.name.as_str()),
+            // Files are their own journal: there is no topic but the source.
+            false => source.name.value.clone(),
+        },
         event_time: source.event_time.clone(),
         max_ahead_micros: source.max_ahead.map(thalweg_core::time::micros),
         checks: source

@@ -7,6 +7,7 @@ mod columns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use super::layers;
 use super::models::Forecasting;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::FutureExt;
@@ -27,10 +28,12 @@ use thalweg_stream::sql::Planner;
 use self::columns::declared;
 use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::sides::{self, LATE, LateRecord, QUARANTINE, QuarantineRecord};
+use thalweg_stream::sql::Planner;
 
 /// What system tables look at.
 pub(super) struct World {
     pub project: Arc<Project>,
+    pub planner: Planner,
     pub env: Env,
     pub log: Arc<EmbeddedLog>,
     pub store: Arc<dyn Store>,
@@ -76,6 +79,7 @@ impl World {
             "system.graph" => self.graph(),
             "system.jobs" => self.jobs().await?,
             "system.late" => self.late().await?,
+            "system.layer_diff" => layers::rows(self.store.as_ref()).await?,
             "system.ledger" => self.ledger(),
             "system.decisions" => self.decisions().await?,
             "system.evaluations" => self.evaluations().await?,

@@ -203,7 +203,8 @@ fn assert_same(
         // How often an update is emitted is theirs, and so is how many rows of a key one commit takes
         // together.
         "SELECT part, name, \"count\", value FROM system.ledger \
-         WHERE NOT (name LIKE 'hourly.%' AND \"count\" IN ('rows_emitted', 'rows_in')) \
+         WHERE name NOT LIKE 'panel.%' \
+         AND NOT (name LIKE 'hourly.%' AND \"count\" IN ('rows_emitted', 'rows_in')) \
          AND NOT (name = 'speed_table' AND \"count\" IN ('rows_written', 'rows_superseded'))",
         "SELECT name, sum(value) FROM system.ledger \
          WHERE \"count\" IN ('rows_written', 'rows_superseded') GROUP BY name",

@@ -12,6 +12,7 @@ mod models;
 mod postgres;
 mod project;
 mod recorded;
+mod relations;
 mod robust;
 mod serve;
 mod steering;

@@ -90,6 +90,19 @@ pub(super) fn declared() -> Vec<Declared> {
             &["part", "name", "count"],
         ),
         table(
+            "system.layer_diff",
+            vec![
+                ("view", TEXT),
+                ("day", DataType::Date32),
+                ("key", TEXT),
+                ("column", TEXT),
+                ("live", TEXT),
+                ("batch", TEXT),
+                ("at", time()),
+            ],
+            &["view", "day", "key", "column"],
+        ),
+        table(
             "system.quarantine",
             vec![
                 ("name", TEXT),

@@ -1,0 +1,159 @@
+//! S17a: a source or row-wise stream, queried, is its whole input exactly once at every moment: while
+//! its table commits or does not, while the tail is cut to nearly nothing, over restarts, and when
+//! nothing runs.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test says enough by its line")]
+
+mod whole_relation_support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use thalweg_core::query::Query;
+use thalweg_stream::engine::{Engine, Entry, Readable, Records, TableReader};
+use thalweg_stream::pipeline::Pipeline;
+use thalweg_stream::replay::History;
+use whole_relation_support::{Kind, World, values};
+
+/// Longest wait for what must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Frames come in; those of odd numbers are refused.
+    Frames(u8),
+    /// The table commits from now on, or does not.
+    Commits(bool),
+    /// Everything that came was run.
+    Settle,
+    /// The process ends where it stands, and starts again.
+    Restart,
+    /// The same, with a question while nothing runs.
+    AskStopped,
+    Ask,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..40_u8).prop_map(Step::Frames),
+        2 => any::<bool>().prop_map(Step::Commits),
+        3 => Just(Step::Settle),
+        1 => Just(Step::Restart),
+        1 => Just(Step::AskStopped),
+        3 => Just(Step::Ask),
+    ]
+}
+
+fn engine(world: &World, pipeline: &Arc<Pipeline>, has_table: bool) -> Engine {
+    let tail = pipeline.tail.clone().unwrap();
+    let columns = Arc::clone(tail.schema());
+    let table = has_table.then(|| Arc::clone(&world.table) as Arc<dyn TableReader>);
+    let history = Arc::clone(pipeline) as Arc<dyn History>;
+    let readable = Readable::Records(Records { tail, table, history, sql: None });
+    let entry = Entry { kind: "source", readable, key: Vec::new(), latest: None, columns };
+    Engine::new(world.env(), BTreeMap::from([("x".to_owned(), entry)]), Vec::new())
+}
+
+/// What the engine says is the input up to some frame; returns how many rows that is.
+async fn ask(world: &World, engine: &Engine) -> usize {
+    let rows = engine.collect(Query::new("SELECT v FROM x")).await.unwrap();
+    let mut found = values(&rows, "v");
+    found.sort_unstable();
+    let whole = world.expected();
+    assert_eq!(found, whole[..found.len().min(whole.len())], "S17a: a hole, or a row twice");
+    if world.kind == Kind::Stream {
+        let wrong = "SELECT v FROM x WHERE v > 0 AND before IS DISTINCT FROM v - 2";
+        let rows = engine.collect(Query::new(wrong)).await.unwrap();
+        assert_eq!(values(&rows, "v"), [] as [i64; 0], "S17a: rows of another state");
+    }
+    // A LIMIT is answered from the same rows.
+    let rows = engine.collect(Query::new("SELECT v FROM x LIMIT 3")).await.unwrap();
+    assert!(values(&rows, "v").len() >= found.len().min(3));
+    found.len()
+}
+
+async fn check(kind: Kind, has_table: bool, steps: Vec<Step>) {
+    let world = World::new(kind).await;
+    let mut steps = steps.into_iter().peekable();
+    while steps.peek().is_some() {
+        // One life of the process.
+        let pipeline = world.pipeline(has_table);
+        let engine = engine(&world, &pipeline, has_table);
+        let running = tokio::spawn({
+            let pipeline = Arc::clone(&pipeline);
+            async move { pipeline.run().await }
+        });
+        world.settled(&pipeline).await;
+        let mut shown = ask(&world, &engine).await;
+        let mut asks_stopped = false;
+        for step in steps.by_ref() {
+            match step {
+                Step::Frames(count) => world.receive(count),
+                Step::Commits(commits) => world.let_commit(commits),
+                Step::Settle => world.settled(&pipeline).await,
+                Step::Restart => break,
+                Step::AskStopped => {
+                    asks_stopped = true;
+                    break;
+                }
+                Step::Ask => {
+                    let now = ask(&world, &engine).await;
+                    assert!(now >= shown, "S17a: rows that were shown are gone");
+                    shown = now;
+                }
+            }
+        }
+        world.settled(&pipeline).await;
+        assert_eq!(ask(&world, &engine).await, world.expected().len(), "S17a: rows are missing");
+        running.abort();
+        let _ = running.await;
+        world.end_life().await;
+        if asks_stopped {
+            let pipeline = world.pipeline(has_table);
+            pipeline.read_checkpoint().await.unwrap();
+            let engine = self::engine(&world, &pipeline, has_table);
+            let found = ask(&world, &engine).await;
+            assert_eq!(found, world.expected().len(), "S17a: nothing runs, and rows are missing");
+        }
+    }
+}
+
+fn cases() -> u32 {
+    std::env::var("THALWEG_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(2_000) / 50
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_relation_is_its_whole_input_exactly_once_at_every_moment(
+        steps in proptest::collection::vec(step(), 1..24),
+        has_table in any::<bool>(),
+        kind in prop_oneof![Just(Kind::Source), Just(Kind::Stream)],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let checked = tokio::time::timeout(PATIENCE, check(kind, has_table, steps));
+            checked.await.expect("it ends");
+        });
+    }
+}
+
+#[test]
+fn rows_are_read_from_the_input_only_as_far_as_they_are_wanted() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let world = World::new(Kind::Source).await;
+        for _ in 0..4_000 {
+            world.receive(250);
+        }
+        let pipeline = world.pipeline(false);
+        let engine = engine(&world, &pipeline, false);
+        let rows = engine.collect(Query::new("SELECT v FROM x LIMIT 10")).await.unwrap();
+        assert_eq!(values(&rows, "v").len(), 10);
+        let read = world.frames_read();
+        assert!(read <= 3 * 16_384, "LIMIT 10 read {read} of 1,000,000 frames");
+    });
+}

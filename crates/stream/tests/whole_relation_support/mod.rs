@@ -1,0 +1,437 @@
+//! A pipeline of numbers: an input, a decoder, a table and a store in memory.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::array::{
+    Array, AsArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::datasource::MemTable;
+use serde_json::Value;
+use thalweg_core::budget::Budget;
+use thalweg_core::decode::{Decoded, Decoder, FrameCounts};
+use thalweg_core::env::{Clock, Env};
+use thalweg_core::frame::{FrameSpan, Frames};
+use thalweg_core::log::{Log, TopicSettings};
+use thalweg_core::schema::{Column, ColumnType, source_schema, with_topic};
+use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
+use thalweg_core::source::{Chunk, Input, ReadLimit};
+use thalweg_core::store::{Entry, Expected, Store, StoredRow};
+use thalweg_core::time::Timestamp;
+use thalweg_core::topic::Offset;
+use thalweg_core::{Error, Result};
+use thalweg_log::EmbeddedLog;
+use thalweg_sim::MemDisk;
+use thalweg_stream::engine::{PinnedTable, TableReader};
+use thalweg_stream::epoch;
+use thalweg_stream::intake::{Intake, IntakeConfig};
+use thalweg_stream::pipeline::{
+    Factory, Outlet, Parts, Pipeline, PipelineState, Reading, Settings, Shared,
+};
+use thalweg_stream::program::{self, Program, StreamQuery};
+use thalweg_stream::sides::{LATE, QUARANTINE};
+use thalweg_stream::sql::{Named, Names, Planner};
+use thalweg_stream::tail::Tail;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Whose pipeline it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The source's own.
+    Source,
+    /// A row-wise stream's, with state.
+    Stream,
+}
+
+/// `v` counts the valid rows by their frame; `before` takes state to know.
+const STREAM: &str = "SELECT v, lag(v) OVER (ORDER BY _offset) AS before, ts FROM numbers";
+
+fn schema() -> SchemaRef {
+    let column = |name: &str, kind| Column {
+        name: name.to_owned(),
+        kind,
+        nullable: false,
+        select: None,
+        unit: None,
+        allow_nan: false,
+    };
+    source_schema(&[column("v", ColumnType::Bigint), column("ts", ColumnType::Timestamp)])
+}
+
+/// The values of a column of numbers.
+pub(crate) fn values(rows: &[RecordBatch], column: &str) -> Vec<i64> {
+    rows.iter()
+        .flat_map(|rows| {
+            let column = rows.column_by_name(column).unwrap().as_primitive::<Int64Type>();
+            column.values().to_vec()
+        })
+        .collect()
+}
+
+/// Everything that outlives a process.
+pub(crate) struct World {
+    /// Whose pipeline it is.
+    pub(crate) kind: Kind,
+    received: watch::Sender<i64>,
+    commits: watch::Sender<bool>,
+    frames_read: Arc<AtomicUsize>,
+    disk: Arc<MemDisk>,
+    log: Arc<EmbeddedLog>,
+    store: Arc<MemStore>,
+    life: Mutex<Env>,
+    /// The table of the pipeline.
+    pub(crate) table: Arc<Table>,
+}
+
+impl World {
+    /// Nothing has come.
+    pub(crate) async fn new(kind: Kind) -> Self {
+        let disk = Arc::new(MemDisk::new(1));
+        let (log, _) = EmbeddedLog::open(disk.clone(), "log").unwrap();
+        for topic in [epoch::TOPIC, QUARANTINE, LATE] {
+            log.create_topic(topic, &TopicSettings::default()).await.unwrap();
+        }
+        let commits = watch::Sender::new(true);
+        let table = Arc::new(Table { state: Mutex::default(), rows: Mutex::default() });
+        let life = Mutex::new(env(&disk));
+        Self {
+            kind,
+            received: watch::Sender::new(0),
+            commits,
+            frames_read: Arc::default(),
+            disk,
+            log: Arc::new(log),
+            store: Arc::default(),
+            life,
+            table,
+        }
+    }
+
+    /// The world as this life of the process sees it.
+    pub(crate) fn env(&self) -> Env {
+        self.life.lock().unwrap().clone()
+    }
+
+    /// Frames come in.
+    pub(crate) fn receive(&self, count: u8) {
+        self.received.send_modify(|received| *received += i64::from(count));
+    }
+
+    /// Lets the table commit, or not.
+    pub(crate) fn let_commit(&self, commits: bool) {
+        self.commits.send_replace(commits);
+    }
+
+    /// Frames that inputs have given out so far.
+    pub(crate) fn frames_read(&self) -> usize {
+        self.frames_read.load(Ordering::Relaxed)
+    }
+
+    /// The rows of everything that came: frames of even numbers.
+    pub(crate) fn expected(&self) -> Vec<i64> {
+        (0..*self.received.borrow()).filter(|number| number % 2 == 0).collect()
+    }
+
+    /// Waits until everything that came was run.
+    pub(crate) async fn settled(&self, pipeline: &Pipeline) {
+        loop {
+            let reading = pipeline.status().read();
+            let is_running = reading.state == PipelineState::Running;
+            let received = u64::try_from(*self.received.borrow()).unwrap();
+            if is_running && reading.source.frames_received == received {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Everything the process had started is gone.
+    pub(crate) async fn end_life(&self) {
+        let ended = std::mem::replace(&mut *self.life.lock().unwrap(), env(&self.disk));
+        ended.shutdown.cancel();
+        ended.tasks.close();
+        ended.tasks.wait().await;
+        // What was written is there or it is not; nothing comes later.
+        self.log.sync().await.unwrap();
+    }
+
+    /// The pipeline, declared and not running.
+    pub(crate) fn pipeline(&self, has_table: bool) -> Arc<Pipeline> {
+        let planner = Planner::new();
+        let query = (self.kind == Kind::Stream).then(|| {
+            let mut names = Names::default();
+            names.insert("numbers", Named::Rows(with_topic(&schema())), Vec::new());
+            program::prepare(&planner, STREAM, &names, false).unwrap()
+        });
+        let rows =
+            query.as_ref().map_or_else(|| with_topic(&schema()), |query| Arc::clone(&query.schema));
+        *self.table.rows.lock().unwrap() = Some(Arc::clone(&rows));
+        let shared = Shared {
+            env: self.env(),
+            log: self.log.clone(),
+            store: self.store.clone(),
+            data: "data".into(),
+            incarnation: "test".to_owned(),
+            memory: Budget::unlimited("memory"),
+            disk: Budget::unlimited("disk"),
+        };
+        let settings = Settings {
+            name: "x".to_owned(),
+            source: "numbers".to_owned(),
+            is_source: self.kind == Kind::Source,
+            keeps_late: true,
+            delay_micros: 0,
+            checkpoint_every: Duration::from_millis(3),
+            journal: None,
+            fingerprint: "1".to_owned(),
+            // A few epochs.
+            keep: (Duration::from_secs(600), 4_000),
+        };
+        let factory = Numbers {
+            planner,
+            query: query.clone(),
+            rows: Arc::clone(&rows),
+            received: self.received.subscribe(),
+            commits: self.commits.subscribe(),
+            frames_read: Arc::clone(&self.frames_read),
+            table: has_table.then(|| Arc::clone(&self.table)),
+            shutdown: self.env().shutdown,
+        };
+        let tail = Arc::new(Tail::new(rows, has_table));
+        let factory = Box::new(factory);
+        Arc::new(Pipeline::new(shared, settings, factory, query, Some(tail), Vec::new(), None))
+    }
+}
+
+fn env(disk: &Arc<MemDisk>) -> Env {
+    Env {
+        clock: Clock::system(),
+        disk: disk.clone(),
+        shutdown: CancellationToken::new(),
+        tasks: Default::default(),
+        seed: 1,
+    }
+}
+
+struct Numbers {
+    planner: Planner,
+    query: Option<StreamQuery>,
+    rows: SchemaRef,
+    received: watch::Receiver<i64>,
+    commits: watch::Receiver<bool>,
+    frames_read: Arc<AtomicUsize>,
+    table: Option<Arc<Table>>,
+    shutdown: CancellationToken,
+}
+
+#[async_trait]
+impl Factory for Numbers {
+    async fn parts(&self) -> Result<Parts> {
+        let outlets = self.table.iter().map(|table| Outlet {
+            name: "table".to_owned(),
+            sink: Box::new(TableSink {
+                table: Arc::clone(table),
+                commits: self.commits.clone(),
+                shutdown: self.shutdown.clone(),
+                staged: Vec::new(),
+            }),
+            columns: Arc::clone(&self.rows),
+            commit_every: None,
+            is_lossless_table: true,
+        });
+        Ok(Parts { outlets: outlets.collect(), reading: self.reading()? })
+    }
+
+    fn reading(&self) -> Result<Reading> {
+        let input = NumberInput {
+            received: self.received.clone(),
+            frames_read: Arc::clone(&self.frames_read),
+        };
+        let config = IntakeConfig {
+            source: "numbers".to_owned(),
+            topic: "numbers.raw".to_owned(),
+            event_time: "ts".to_owned(),
+            max_ahead_micros: None,
+            checks: vec![("even".to_owned(), "v % 2 = 0".to_owned())],
+        };
+        let decoder = Box::new(NumberDecoder { schema: schema() });
+        let intake = Intake::new(&self.planner, config, decoder)?;
+        let query = self.query.as_ref();
+        let program = query.map(|query| Program::new(&self.planner, query)).transpose()?;
+        let inputs: BTreeMap<u32, Box<dyn Input>> = BTreeMap::from([(0, Box::new(input) as _)]);
+        Ok(Reading { inputs, intake, program })
+    }
+}
+
+/// Frame `n` is the number `n`.
+struct NumberInput {
+    received: watch::Receiver<i64>,
+    frames_read: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Input for NumberInput {
+    fn restore(&mut self, _: Option<&str>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn read(&mut self, from: Offset, limit: ReadLimit) -> Result<Chunk> {
+        let there = self.received.wait_for(|received| *received > from);
+        // Time is up, or something is there.
+        let _ = tokio::time::timeout(limit.wait, there).await;
+        let received = *self.received.borrow();
+        let most = from.saturating_add(i64::try_from(limit.frames_max.min(16_384)).unwrap());
+        let next = received.min(limit.until.unwrap_or(i64::MAX)).min(most).max(from);
+        let spans = (from..next).map(|offset| FrameSpan {
+            start: 0,
+            len: 0,
+            offset,
+            received_at: Timestamp(offset),
+        });
+        let frames = Frames { partition: 0, data: Bytes::new(), spans: spans.collect() };
+        self.frames_read.fetch_add(frames.len(), Ordering::Relaxed);
+        Ok(Chunk { frames, next, at_end: next == received, ..Chunk::default() })
+    }
+
+    async fn start(&mut self) -> Result<Offset> {
+        Ok(0)
+    }
+
+    async fn unread_heads(&mut self, _: Offset) -> Result<Frames> {
+        Ok(Frames::default())
+    }
+
+    fn is_bounded(&self) -> bool {
+        false
+    }
+}
+
+struct NumberDecoder {
+    schema: SchemaRef,
+}
+
+impl Decoder for NumberDecoder {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn decode(&mut self, frames: &Frames) -> Result<Decoded> {
+        let numbers: Vec<i64> = frames.spans.iter().map(|span| span.offset).collect();
+        let times = TimestampMicrosecondArray::from(numbers.clone()).with_timezone("UTC");
+        let columns: Vec<Arc<dyn Array>> = vec![
+            Arc::new(Int64Array::from(numbers.clone())),
+            Arc::new(times.clone()),
+            Arc::new(Int32Array::from(vec![0; numbers.len()])),
+            Arc::new(Int64Array::from(numbers)),
+            Arc::new(Int32Array::from(vec![0; frames.len()])),
+            Arc::new(times),
+        ];
+        Ok(Decoded {
+            rows: RecordBatch::try_new(Arc::clone(&self.schema), columns).unwrap(),
+            rejects: Vec::new(),
+            frames: FrameCounts { decoded: frames.len() as u64, ..FrameCounts::default() },
+            notices: Vec::new(),
+        })
+    }
+}
+
+/// A table that remembers whose epochs it holds.
+pub(crate) struct Table {
+    state: Mutex<(Vec<RecordBatch>, Option<Stamp>)>,
+    rows: Mutex<Option<SchemaRef>>,
+}
+
+#[async_trait]
+impl TableReader for Table {
+    async fn pin(&self) -> Result<PinnedTable> {
+        let (rows, stamp) = self.state.lock().unwrap().clone();
+        let provider = Arc::new(MemTable::try_new(self.schema(), vec![rows]).unwrap());
+        Ok(PinnedTable { provider, epoch: stamp.map_or(0, |stamp| stamp.epoch), note: None })
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.rows.lock().unwrap().clone().unwrap()
+    }
+}
+
+struct TableSink {
+    table: Arc<Table>,
+    commits: watch::Receiver<bool>,
+    shutdown: CancellationToken,
+    staged: Vec<RecordBatch>,
+}
+
+#[async_trait]
+impl Sink for TableSink {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    async fn open(&mut self) -> Result<Option<Stamp>> {
+        Ok(self.table.state.lock().unwrap().1.clone())
+    }
+
+    async fn write(&mut self, _: Epoch, rows: &RecordBatch) -> Result<()> {
+        self.staged.push(rows.clone());
+        Ok(())
+    }
+
+    async fn commit(&mut self, stamp: &Stamp) -> Result<Committed> {
+        tokio::select! {
+            _ = self.commits.wait_for(|commits| *commits) => {}
+            () = self.shutdown.cancelled() => return Err(Error::unavailable("the process ends")),
+        }
+        let rows_written = self.staged.iter().map(|rows| rows.num_rows() as u64).sum();
+        let mut state = self.table.state.lock().unwrap();
+        state.0.append(&mut self.staged);
+        state.1 = Some(stamp.clone());
+        Ok(Committed { rows_written, rows_superseded: 0 })
+    }
+
+    async fn discard(&mut self) {
+        self.staged.clear();
+    }
+}
+
+#[derive(Default)]
+struct MemStore {
+    rows: Mutex<BTreeMap<(String, String), Value>>,
+    versions: AtomicU64,
+}
+
+#[async_trait]
+impl Store for MemStore {
+    async fn get(&self, kind: &str, id: &str) -> Result<Option<StoredRow>> {
+        let rows = self.rows.lock().unwrap();
+        let value = rows.get(&(kind.to_owned(), id.to_owned())).cloned();
+        Ok(value.map(|value| StoredRow { id: id.to_owned(), version: 1, value }))
+    }
+
+    async fn put(&self, kind: &str, id: &str, _: Expected, value: &Value) -> Result<u64> {
+        self.rows.lock().unwrap().insert((kind.to_owned(), id.to_owned()), value.clone());
+        Ok(self.versions.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    async fn delete(&self, kind: &str, id: &str) -> Result<()> {
+        self.rows.lock().unwrap().remove(&(kind.to_owned(), id.to_owned()));
+        Ok(())
+    }
+
+    async fn list(&self, _: &str, _: &str, _: bool, _: usize) -> Result<Vec<StoredRow>> {
+        Err(Error::internal("checkpoints are never listed"))
+    }
+
+    async fn append(&self, _: &str, _: Timestamp, _: &Value) -> Result<i64> {
+        Err(Error::internal("pipelines keep no history"))
+    }
+
+    async fn entries(&self, _: &str, _: i64, _: usize) -> Result<Vec<Entry>> {
+        Err(Error::internal("pipelines keep no history"))
+    }
+}
