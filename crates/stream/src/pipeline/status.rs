@@ -49,14 +49,12 @@ pub struct PipelineReading {
 pub enum PipelineState {
     /// Making its parts, going back to a checkpoint.
     Starting,
-    /// Standing still until a person resumes it.
+    /// Reading nothing more until a person resumes it or there is room; the reason says which.
     Paused,
     /// Running recorded epochs again.
     Recovering,
     /// Reading.
     Running,
-    /// Reading nothing more until there is room; the reason says of what, and who holds it.
-    Paused,
     /// Failed, and will be started again.
     Retrying,
     /// Wrong, until a person acts.
@@ -73,7 +71,6 @@ impl PipelineState {
             Self::Paused => "paused",
             Self::Recovering => "recovering",
             Self::Running => "running",
-            Self::Paused => "paused",
             Self::Retrying => "retrying",
             Self::Stopped => "stopped",
             Self::Ended => "ended",
