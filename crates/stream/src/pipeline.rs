@@ -8,6 +8,8 @@
 //! The world is elsewhere: frames come from an [`Input`], rows go to [`Sink`]s by way of
 //! [`crate::delivery`], and who wires them is the binary.
 
+mod reader;
+mod reading;
 mod run;
 mod status;
 mod still;
@@ -29,6 +31,8 @@ use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
+pub use self::reader::Reader;
+pub use self::reading::Reading;
 pub use self::status::{OperatorReading, PipelineReading, PipelineState, Status};
 pub use self::still::SinkChange;
 use self::still::Still;
@@ -151,13 +155,17 @@ pub struct Pipeline {
     stopped: Mutex<Vec<DeliveryStatus>>,
     drain: Option<Drain>,
     still: Still,
+    reading: Arc<Reading>,
+    // Its number there.
+    member: usize,
 }
 
 impl Pipeline {
-    /// Declares a pipeline.
+    /// Declares a pipeline; `reading` is what the pipelines of its source share.
     pub fn new(
         shared: Shared,
         settings: Settings,
+        reading: &Arc<Reading>,
         factory: Box<dyn Factory>,
         query: Option<StreamQuery>,
         tail: Option<Arc<Tail>>,
@@ -177,6 +185,8 @@ impl Pipeline {
             stopped: Mutex::default(),
             drain,
             still: Still::default(),
+            member: reading.add(),
+            reading: Arc::clone(reading),
         }
     }
 
@@ -265,6 +275,7 @@ impl Pipeline {
             };
             let epoch_before = self.status.read().epoch;
             let ran = self.run_once().await;
+            self.reading.leave(self.member);
             let stands_still = self.still.is_asked() && !shutdown.is_cancelled();
             if ran.is_err() || stands_still {
                 self.deliveries_ended().await;

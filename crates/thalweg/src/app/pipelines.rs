@@ -14,7 +14,7 @@ use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
 use thalweg_project::{Mode, Project, Sink, Source, TableInput, Target};
 use thalweg_stream::pipeline::{
-    Drain, Factory, KeepFrom, Kept, Outlet, Parts, Pipeline, Settings, Shared,
+    Drain, Factory, KeepFrom, Kept, Outlet, Parts, Pipeline, Reader, Reading, Settings, Shared,
 };
 use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
@@ -49,6 +49,13 @@ pub(super) fn declare(
     drain: Option<&Drain>,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
+    let mut readings = BTreeMap::new();
+    for source in &project.sources {
+        let (inputs, intake) =
+            sources::input_and_intake(project, source, &checked.planner, &shared.env, &shared.log)?;
+        let reading = Arc::new(Reading::new(Reader::new(inputs, intake, &shared.env)));
+        readings.insert(source.name.as_str(), reading);
+    }
     let parcel = |source: &str, stream: Option<&str>, alert: Option<&str>| Parcel {
         project: Arc::clone(project),
         checked: Arc::clone(checked),
@@ -67,6 +74,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, true, &fingerprint(None, source)),
+            &readings[name],
             Box::new(parcel(name, None, None)),
             None,
             Some(tail),
@@ -92,6 +100,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
+            &readings[source.name.as_str()],
             Box::new(parcel(&query.source, Some(name), None)),
             Some(query.clone()),
             tail,
@@ -109,6 +118,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &format!("alert.{name}"), false, &fingerprint),
+            &readings[source.name.as_str()],
             Box::new(parcel(&query.source, None, Some(name))),
             Some(query.clone()),
             None,
