@@ -9,6 +9,8 @@
 //! [`crate::delivery`], and who wires them is the binary.
 
 mod answerers;
+mod reader;
+mod reading;
 mod room;
 mod run;
 mod status;
@@ -32,6 +34,8 @@ use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 pub use self::answerers::Models;
+pub use self::reader::Reader;
+pub use self::reading::Reading;
 pub use self::status::{PipelineReading, PipelineState, Status};
 pub use self::still::SinkChange;
 use self::still::Still;
@@ -55,6 +59,8 @@ pub struct Shared {
     pub data: PathBuf,
     /// Id made with the data folder.
     pub incarnation: String,
+    /// Whether anybody can ask while it runs; else the newest rows are not kept for readers.
+    pub has_readers: bool,
     /// The memory that may be held (`runtime.memory`).
     pub memory: Budget,
     /// What the data folder may take of the disk (`runtime.disk`).
@@ -164,7 +170,7 @@ impl Kept {
 }
 
 /// What makes rows of a pipeline's input.
-pub struct Reading {
+pub struct Decoding {
     /// One input a partition.
     pub inputs: BTreeMap<u32, Box<dyn Input>>,
     /// Frames to rows.
@@ -176,7 +182,7 @@ pub struct Reading {
 /// Everything that is made anew each time a pipeline starts.
 pub struct Parts {
     /// Input to rows.
-    pub reading: Reading,
+    pub decoding: Decoding,
     /// Sinks and tables.
     pub outlets: Vec<Outlet>,
 }
@@ -188,7 +194,7 @@ pub trait Factory: Send + Sync {
     async fn parts(&self) -> Result<Parts>;
 
     /// What reads the input once more for a query, beside the pipeline and at no pace of its own.
-    fn reading(&self) -> Result<Reading>;
+    fn decoding(&self) -> Result<Decoding>;
 }
 
 /// How a drain ends (`--drain`).
@@ -217,13 +223,17 @@ pub struct Pipeline {
     stopped: Mutex<Vec<DeliveryStatus>>,
     drain: Option<Drain>,
     still: Still,
+    reading: Arc<Reading>,
+    // Its number there.
+    member: usize,
 }
 
 impl Pipeline {
-    /// Declares a pipeline.
+    /// Declares a pipeline; `reading` is what the pipelines of its source share.
     pub fn new(
         shared: Shared,
         settings: Settings,
+        reading: &Arc<Reading>,
         factory: Box<dyn Factory>,
         query: Option<StreamQuery>,
         tail: Option<Arc<Tail>>,
@@ -243,6 +253,8 @@ impl Pipeline {
             stopped: Mutex::default(),
             drain,
             still: Still::default(),
+            member: reading.add(),
+            reading: Arc::clone(reading),
         }
     }
 
@@ -267,8 +279,8 @@ impl Pipeline {
     }
 
     /// What reads its input once more.
-    pub(crate) fn reading(&self) -> Result<Reading> {
-        self.factory.reading()
+    pub(crate) fn decoding(&self) -> Result<Decoding> {
+        self.factory.decoding()
     }
 
     /// Whether it is a source's own.
@@ -347,6 +359,7 @@ impl Pipeline {
             };
             let epoch_before = self.status.read().epoch;
             let ran = self.run_once().await;
+            self.reading.leave(self.member);
             let stands_still = self.still.is_asked() && !shutdown.is_cancelled();
             if ran.is_err() || stands_still {
                 self.deliveries_ended().await;

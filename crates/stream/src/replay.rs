@@ -24,7 +24,7 @@ use crate::checkpoint::{Checkpoints, Position};
 use crate::epoch::EpochLog;
 use crate::intake::Intake;
 use crate::operators::{Answers, Snapshot};
-use crate::pipeline::{Pipeline, Reading};
+use crate::pipeline::{Decoding, Pipeline};
 use crate::program::{Program, Sides};
 use crate::tail::Ends;
 
@@ -64,7 +64,7 @@ impl History for Pipeline {
         after: Epoch,
         until: Option<Until>,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let Reading { inputs, intake, mut program } = self.reading()?;
+        let Decoding { inputs, intake, mut program } = self.decoding()?;
         if program.as_ref().is_some_and(|program| !program.models().is_empty()) {
             // Who answered then is not asked again: table and tail have the forecasts that were made.
             return Ok(stream::empty().boxed());

@@ -136,6 +136,7 @@ impl App {
             store: Arc::clone(&store),
             data: folder.path.clone(),
             incarnation: folder.incarnation.clone(),
+            has_readers: request.http.is_some(),
             memory: Budget::new("memory", memory),
             disk: Budget::new("disk", disk_bytes),
             models: Arc::clone(&forecasting.models),

@@ -12,19 +12,20 @@ use thalweg_core::env::Alarm;
 use thalweg_core::ledger::{OperatorLedger, SourceLedger};
 use thalweg_core::schema::meta;
 use thalweg_core::sink::Epoch;
-use thalweg_core::source::{Chunk, Input, ReadLimit};
+use thalweg_core::source::{Chunk, ReadLimit};
 use thalweg_core::time::Timestamp;
 use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use super::answerers::Answerers;
+use super::reader::{Portion, Reader};
 use super::room::Room;
-use super::{Outlet, Parts, Pipeline, PipelineState, Reading, too_far_behind};
+use super::{Decoding, Outlet, Parts, Pipeline, PipelineState, too_far_behind};
 use crate::checkpoint::{Checkpoint, Checkpoints, Head, Position, SinkPosition};
 use crate::delivery::{Delivery, DeliveryConfig, DeliveryState, DeliveryStatus, lock};
 use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
-use crate::intake::{self, Intake};
+use crate::intake;
 use crate::operators::Tick;
 use crate::operators::expressions::engine_error;
 use crate::outbox::OutboxLimits;
@@ -33,12 +34,17 @@ use crate::sides::{LATE, LateRecord, QUARANTINE, QuarantineRecord, SideWriter};
 use crate::watermark::Watermark;
 
 /// Frames of one partition read for an epoch at most.
-const EPOCH_FRAMES_MAX: usize = 16_384;
+const EPOCH_FRAMES_MAX: usize = 32_768;
+/// Frames from which on an epoch is worth its while.
+const EPOCH_FRAMES_ENOUGH: usize = 1_024;
 /// Bytes of one partition read for an epoch at most.
 const EPOCH_BYTES_MAX: usize = 4 << 20;
 /// Longest wait for frames.
 const WAIT_MAX: Duration = Duration::from_millis(100);
-/// Shortest time from one epoch to the next while they are not full.
+/// How long to wait for other pipelines that read the same: files can wait, a feed cannot.
+const PATIENCE_BOUNDED: Duration = Duration::from_secs(10);
+const PATIENCE_LIVE: Duration = Duration::from_millis(20);
+/// Shortest time from one small epoch to the next.
 const EPOCH_MIN: Duration = Duration::from_millis(2);
 /// How often it is looked whether there is room again.
 const ROOM_EVERY: Duration = Duration::from_millis(100);
@@ -60,8 +66,8 @@ struct OutletRun {
 /// The state of one life.
 struct Life<'a> {
     pipeline: &'a Pipeline,
-    inputs: BTreeMap<u32, Box<dyn Input>>,
-    intake: Intake,
+    // For what the pipeline does not read together with others.
+    reader: Reader,
     program: Option<Program>,
     answerers: Answerers,
     outlets: Vec<OutletRun>,
@@ -98,8 +104,9 @@ impl Pipeline {
             self.name(),
         )
         .await?;
-        let Parts { reading: Reading { inputs, intake, program }, outlets } =
+        let Parts { decoding: Decoding { inputs, intake, program }, outlets } =
             self.factory.parts().await?;
+        let reader = Reader::new(inputs, intake, &shared.env);
         let newest = checkpoints.newest()?.filter(|it| it.head.query == self.settings.fingerprint);
         let known = newest.as_ref().map(|it| it.head.sinks.clone()).unwrap_or_default();
         let start = self.start_from(&checkpoints, newest, &known, &outlets)?;
@@ -124,14 +131,13 @@ impl Pipeline {
             outlets,
             &known,
             recorded,
-            intake.schema(),
+            reader.schema(),
             program.as_ref(),
             limits,
         )?;
         let mut life = Life {
             pipeline: self,
-            inputs,
-            intake,
+            reader,
             program,
             answerers,
             outlets,
@@ -285,13 +291,13 @@ impl Life<'_> {
                 }
             }
         }
-        for (partition, input) in &mut self.inputs {
-            let position = match self.positions.get(partition) {
+        for partition in self.reader.partitions() {
+            let position = match self.positions.get(&partition) {
                 Some(position) => position.clone(),
-                None => Position { next: input.start().await?, manifest: None },
+                None => Position { next: self.reader.start(partition).await?, manifest: None },
             };
-            input.restore(position.manifest.as_deref())?;
-            self.positions.insert(*partition, position);
+            self.reader.go_to(partition, &position)?;
+            self.positions.insert(partition, position);
         }
         if let Some(tail) = &self.pipeline.tail {
             tail.begin(self.epoch, self.watermark.current(), &self.positions);
@@ -308,34 +314,34 @@ impl Life<'_> {
 
     /// Runs a recorded epoch again, reading exactly what it read.
     async fn run_again(&mut self, record: &EpochRecord) -> Result<()> {
-        let mut chunks = Vec::new();
+        let mut portions = Vec::new();
         for range in &record.ranges {
-            let input = self.inputs.get_mut(&range.partition).ok_or_else(|| {
-                Error::invalid(format!("partition {} is no longer there", range.partition))
-            })?;
-            if let Some(manifest) = &range.manifest {
-                input.restore(Some(manifest))?;
-            }
-            let mut at = range.from;
-            while at < range.to {
+            let known = self.positions.get(&range.partition).and_then(|it| it.manifest.clone());
+            let manifest = range.manifest.clone().or(known);
+            let mut position = Position { next: range.from, manifest };
+            while position.next < range.to {
                 let limit = ReadLimit {
                     frames_max: EPOCH_FRAMES_MAX,
                     bytes_max: EPOCH_BYTES_MAX,
                     until: Some(range.to),
                     wait: Duration::ZERO,
                 };
-                let chunk = input.read(at, limit).await?;
-                if chunk.next <= at {
+                let portion = self.reader.read(range.partition, &position, limit).await?;
+                let Chunk { next, manifest, .. } = &portion.chunk;
+                if *next <= position.next {
                     return Err(Error::internal(format!(
-                        "epoch {} reads up to {}, the input ends at {at}",
+                        "epoch {} reads up to {}, the input ends at {next}",
                         record.epoch, range.to
                     )));
                 }
-                at = chunk.next;
-                chunks.push(chunk);
+                position.next = *next;
+                if manifest.is_some() {
+                    position.manifest.clone_from(manifest);
+                }
+                portions.push(Arc::new(portion));
             }
         }
-        self.run_epoch(record, &chunks).await
+        self.run_epoch(record, &portions).await
     }
 
     /// Reads and runs new epochs until the process stops or the drain is done.
@@ -353,21 +359,20 @@ impl Life<'_> {
             if self.room.short_since.take().is_some() {
                 self.pipeline.status.say(PipelineState::Running, None);
             }
-            let (mut record, chunks, at_end) = self.gather().await?;
+            let (mut record, portions, at_end) = self.gather().await?;
             let busy = env.clock.busy();
             let started = env.clock.now();
             // Commits end while nothing arrives, too.
             self.tables_passed();
             let stops = env.shutdown.is_cancelled() || self.pipeline.still.is_asked();
             let drained = at_end && self.may_end();
-            let is_bounded = self.inputs.values().all(|input| input.is_bounded());
-            record.closes = drained && is_bounded && self.program.is_some();
+            record.closes = drained && self.reader.is_bounded() && self.program.is_some();
             if !record.ranges.is_empty() || record.closes {
                 record.models = self.answerers.serving().await?;
                 self.epochs.append(&record, started).await?;
-                self.run_epoch(&record, &chunks).await?;
+                self.run_epoch(&record, &portions).await?;
             }
-            let full = chunks.iter().any(|chunk| chunk.frames.len() >= EPOCH_FRAMES_MAX);
+            let frames: usize = portions.iter().map(|portion| portion.chunk.frames.len()).sum();
             let due = env.clock.now() >= self.checkpoint_due_at()
                 || self.bytes_since_checkpoint >= self.room.outbox().memory_bytes;
             if (due || stops || drained) && self.owes_checkpoint() {
@@ -380,7 +385,7 @@ impl Life<'_> {
                 return Ok(());
             }
             drop(busy);
-            if !full && !chunks.is_empty() {
+            if frames < EPOCH_FRAMES_ENOUGH && !portions.is_empty() {
                 env.sleep(EPOCH_MIN).await;
             }
         }
@@ -414,36 +419,47 @@ impl Life<'_> {
     }
 
     /// Reads what there is for one epoch; waits a little when there is nothing.
-    async fn gather(&mut self) -> Result<(EpochRecord, Vec<Chunk>, bool)> {
-        let mut record = EpochRecord::new(self.pipeline.name(), self.epoch + 1);
-        let mut chunks = Vec::new();
+    async fn gather(&mut self) -> Result<(EpochRecord, Vec<Arc<Portion>>, bool)> {
+        let pipeline = self.pipeline;
+        let mut record = EpochRecord::new(pipeline.name(), self.epoch + 1);
+        let mut portions = Vec::new();
         let mut at_end = true;
-        let several = self.inputs.len() > 1;
-        let env = &self.pipeline.shared.env;
+        let env = &pipeline.shared.env;
         // Nothing need arrive for a checkpoint to be due.
         let mut due = self.owes_checkpoint().then(|| env.clock.alarm(self.checkpoint_due_at()));
-        for (partition, input) in &mut self.inputs {
+        let partitions = self.reader.partitions();
+        let patience = if self.reader.is_bounded() { PATIENCE_BOUNDED } else { PATIENCE_LIVE };
+        for partition in &partitions {
             let position = self.positions.entry(*partition).or_default();
             let limit = ReadLimit {
                 frames_max: EPOCH_FRAMES_MAX,
                 bytes_max: EPOCH_BYTES_MAX,
                 until: None,
-                wait: if several { EPOCH_MIN } else { WAIT_MAX },
+                wait: if partitions.len() > 1 { EPOCH_MIN } else { WAIT_MAX },
             };
-            let chunk = tokio::select! {
+            let reader = &mut self.reader;
+            let read = async {
+                let at = (*partition, &*position);
+                let reading = &pipeline.reading;
+                match reading.portion(pipeline.member, at, limit, patience).await? {
+                    Some(portion) => Ok(portion),
+                    None => reader.read(*partition, position, limit).await.map(Arc::new),
+                }
+            };
+            let portion: Arc<Portion> = tokio::select! {
                 biased;
-                chunk = input.read(position.next, limit) => chunk?,
+                portion = read => portion?,
                 () = env.shutdown.cancelled() => break,
                 () = ring(&mut due) => {
                     at_end = false;
                     break;
                 }
             };
+            let chunk = &portion.chunk;
             at_end &= chunk.at_end;
             if chunk.next > position.next || chunk.manifest.is_some() {
-                if chunk.manifest.is_some() || chunk.next >> 40 != position.next >> 40 {
-                    let heads = input.unread_heads(chunk.next).await?;
-                    self.heads.insert(*partition, self.intake.earliest(&heads)?);
+                if let Some(unread) = portion.unread {
+                    self.heads.insert(*partition, unread);
                 }
                 record.ranges.push(OffsetRange {
                     partition: *partition,
@@ -451,15 +467,15 @@ impl Life<'_> {
                     to: chunk.next,
                     manifest: chunk.manifest.clone(),
                 });
-                chunks.push(chunk);
+                portions.push(portion);
             }
         }
         record.held_at = self.heads.values().flatten().min().copied();
-        Ok((record, chunks, at_end))
+        Ok((record, portions, at_end))
     }
 
     /// Runs the frames of an epoch through everything.
-    async fn run_epoch(&mut self, record: &EpochRecord, chunks: &[Chunk]) -> Result<()> {
+    async fn run_epoch(&mut self, record: &EpochRecord, portions: &[Arc<Portion>]) -> Result<()> {
         let pipeline = self.pipeline;
         let env = &pipeline.shared.env;
         let started = env.clock.now();
@@ -470,8 +486,7 @@ impl Life<'_> {
         let mut rows = Vec::new();
         let mut sides = Sides::default();
         let mut quarantine = Vec::new();
-        for chunk in chunks {
-            let taken = self.intake.take(&chunk.frames, &chunk.oversized)?;
+        for Portion { chunk, taken, .. } in portions.iter().map(Arc::as_ref) {
             intake::add(&mut self.ledger, &taken.ledger);
             if let Some(highest) = taken.highest {
                 self.watermark.see(chunk.frames.partition, highest);
@@ -494,8 +509,10 @@ impl Life<'_> {
                 continue;
             }
             match &mut self.program {
-                Some(program) => rows.extend(program.process(taken.rows, before, &mut sides)?),
-                None => rows.push(taken.rows),
+                Some(program) => {
+                    rows.extend(program.process(taken.rows.clone(), before, &mut sides)?);
+                }
+                None => rows.push(taken.rows.clone()),
             }
         }
         let mut reached = self.watermark.end_epoch(&record.idle, record.held_at);
@@ -508,7 +525,7 @@ impl Life<'_> {
             rows.extend(program.end_epoch(before, Tick { watermark: reached }, &mut sides)?);
         }
         for (_, failed) in &sides.failed {
-            let (received_at, bytes) = frame_of(chunks, failed.offset);
+            let (received_at, bytes) = frame_of(portions, failed.offset);
             quarantine.push(QuarantineRecord::failed(
                 pipeline.name(),
                 record.epoch,
@@ -546,7 +563,7 @@ impl Life<'_> {
                 status.operators = self.operator_ledgers();
             }
             if let Some(last) =
-                chunks.iter().filter_map(|chunk| chunk.frames.spans.last()).next_back()
+                portions.iter().filter_map(|it| it.chunk.frames.spans.last()).next_back()
             {
                 status.newest_received_at = Some(last.received_at);
             }
@@ -582,7 +599,8 @@ impl Life<'_> {
         }
         let now = self.pipeline.shared.env.clock.now();
         if let Some(tail) = &self.pipeline.tail {
-            tail.push(epoch, now, watermark, &rows, &self.positions);
+            let read = if self.pipeline.shared.has_readers { &rows[..] } else { &[] };
+            tail.push(epoch, now, watermark, read, &self.positions);
             let (age, bytes) = self.pipeline.settings.keep;
             tail.trim(now.minus(age), self.room.tail_bytes(bytes));
         }
@@ -753,7 +771,7 @@ impl Life<'_> {
 
     fn may_end(&self) -> bool {
         let Some(drain) = &self.pipeline.drain else { return false };
-        self.inputs.values().all(|input| input.is_bounded()) || *drain.feeds_silent.borrow()
+        self.reader.is_bounded() || *drain.feeds_silent.borrow()
     }
 
     /// Waits until every sink holds everything, as long as a drain may.
@@ -799,10 +817,11 @@ async fn ring(alarm: &mut Option<Alarm>) {
 }
 
 /// Receipt and bytes of the frame with this offset.
-fn frame_of(chunks: &[Chunk], offset: Offset) -> (Timestamp, &[u8]) {
-    chunks
+fn frame_of(portions: &[Arc<Portion>], offset: Offset) -> (Timestamp, &[u8]) {
+    portions
         .iter()
-        .find_map(|chunk| {
+        .find_map(|portion| {
+            let chunk = &portion.chunk;
             let spans = &chunk.frames.spans;
             let at = spans.binary_search_by_key(&offset, |span| span.offset).ok()?;
             Some((spans[at].received_at, chunk.frames.bytes(at)))

@@ -31,7 +31,8 @@ use thalweg_stream::engine::{PinnedTable, TableReader};
 use thalweg_stream::epoch;
 use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::pipeline::{
-    Factory, Outlet, Parts, Pipeline, PipelineState, Reading, Settings, Shared,
+    Decoding, Factory, Models, Outlet, Parts, Pipeline, PipelineState, Reader, Reading, Settings,
+    Shared,
 };
 use thalweg_stream::program::{self, Program, StreamQuery};
 use thalweg_stream::sides::{LATE, QUARANTINE};
@@ -178,6 +179,8 @@ impl World {
             store: self.store.clone(),
             data: "data".into(),
             incarnation: "test".to_owned(),
+            has_readers: true,
+            models: Models::default(),
             memory: Budget::unlimited("memory"),
             disk: Budget::unlimited("disk"),
         };
@@ -204,8 +207,10 @@ impl World {
             shutdown: self.env().shutdown,
         };
         let tail = Arc::new(Tail::new(rows, has_table));
-        let factory = Box::new(factory);
-        Arc::new(Pipeline::new(shared, settings, factory, query, Some(tail), Vec::new(), None))
+        let Decoding { inputs, intake, .. } = factory.decoding().unwrap();
+        let reading = Arc::new(Reading::new(Reader::new(inputs, intake, &shared.env)));
+        let (factory, tail) = (Box::new(factory), Some(tail));
+        Arc::new(Pipeline::new(shared, settings, &reading, factory, query, tail, Vec::new(), None))
     }
 }
 
@@ -245,10 +250,10 @@ impl Factory for Numbers {
             commit_every: None,
             is_lossless_table: true,
         });
-        Ok(Parts { outlets: outlets.collect(), reading: self.reading()? })
+        Ok(Parts { outlets: outlets.collect(), decoding: self.decoding()? })
     }
 
-    fn reading(&self) -> Result<Reading> {
+    fn decoding(&self) -> Result<Decoding> {
         let input = NumberInput {
             received: self.received.clone(),
             frames_read: Arc::clone(&self.frames_read),
@@ -265,7 +270,7 @@ impl Factory for Numbers {
         let query = self.query.as_ref();
         let program = query.map(|query| Program::new(&self.planner, query)).transpose()?;
         let inputs: BTreeMap<u32, Box<dyn Input>> = BTreeMap::from([(0, Box::new(input) as _)]);
-        Ok(Reading { inputs, intake, program })
+        Ok(Decoding { inputs, intake, program })
     }
 }
 

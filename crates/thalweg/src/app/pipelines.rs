@@ -15,7 +15,8 @@ use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
 use thalweg_project::{Mode, Model, Project, Sink, Source, TableInput, Target};
 use thalweg_stream::pipeline::{
-    Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reading, Settings, Shared,
+    Decoding, Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reader, Reading,
+    Settings, Shared,
 };
 use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
@@ -66,6 +67,19 @@ pub(super) fn declare(
     drain: Option<&Drain>,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
+    let mut readings = BTreeMap::new();
+    for source in &project.sources {
+        let (inputs, intake) = sources::input_and_intake(
+            project,
+            source,
+            &checked.planner,
+            &shared.env,
+            &shared.log,
+            sources::Reader::Pipeline,
+        )?;
+        let reading = Arc::new(Reading::new(Reader::new(inputs, intake, &shared.env)));
+        readings.insert(source.name.as_str(), reading);
+    }
     let parcel = |source: &str, role: Role| Parcel {
         project: Arc::clone(project),
         checked: Arc::clone(checked),
@@ -83,6 +97,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, true, &fingerprint(None, source)),
+            &readings[name],
             Box::new(parcel(name, Role::Source)),
             None,
             Some(tail),
@@ -108,6 +123,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
+            &readings[source.name.as_str()],
             Box::new(parcel(&query.source, Role::Stream(name.to_owned()))),
             Some(query.clone()),
             tail,
@@ -125,6 +141,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &format!("alert.{name}"), false, &fingerprint),
+            &readings[source.name.as_str()],
             Box::new(parcel(&query.source, Role::Alert(name.to_owned()))),
             Some(query.clone()),
             None,
@@ -146,6 +163,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &models::pipeline_name(name), false, &fingerprint),
+            &readings[source.name.as_str()],
             Box::new(parcel(&query.source, Role::Model(name.to_owned()))),
             Some(query.clone()),
             None,
@@ -162,6 +180,7 @@ pub(super) fn declare(
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
+            &readings[source.name.as_str()],
             Box::new(parcel(&query.source, Role::Panel(name.clone()))),
             Some(query.clone()),
             None,
@@ -283,15 +302,15 @@ fn panel_results(panel: &PanelStream) -> Result<Kept> {
 #[async_trait]
 impl Factory for Parcel {
     async fn parts(&self) -> Result<Parts> {
-        let reading = self.read_as(sources::Reader::Pipeline)?;
+        let decoding = self.decode_as(sources::Reader::Pipeline)?;
         let query = self.query();
         let (name, schema, shape, key) = match (&self.role, query) {
             (Role::Alert(alert), Some(query)) => {
                 let outlets = self.notifier(alert, &query.visible())?.into_iter().collect();
-                return Ok(Parts { reading, outlets });
+                return Ok(Parts { decoding, outlets });
             }
             (Role::Panel(_) | Role::Model(_), _) => {
-                return Ok(Parts { reading, outlets: Vec::new() });
+                return Ok(Parts { decoding, outlets: Vec::new() });
             }
             (Role::Stream(name), Some(query)) => {
                 (name, query.visible(), query.shape, query.key.clone())
@@ -326,11 +345,11 @@ impl Factory for Parcel {
                 is_lossless_table: false,
             });
         }
-        Ok(Parts { reading, outlets })
+        Ok(Parts { decoding, outlets })
     }
 
-    fn reading(&self) -> Result<Reading> {
-        self.read_as(sources::Reader::Query)
+    fn decoding(&self) -> Result<Decoding> {
+        self.decode_as(sources::Reader::Query)
     }
 }
 
@@ -347,7 +366,7 @@ impl Parcel {
     }
 
     /// The source's input, its intake, and the operators of the query.
-    fn read_as(&self, reader: sources::Reader) -> Result<Reading> {
+    fn decode_as(&self, reader: sources::Reader) -> Result<Decoding> {
         let source = self
             .project
             .source(&self.source)
@@ -362,7 +381,7 @@ impl Parcel {
         )?;
         let planner = &self.checked.planner;
         let program = self.query().map(|query| Program::new(planner, query)).transpose()?;
-        Ok(Reading { inputs, intake, program })
+        Ok(Decoding { inputs, intake, program })
     }
 
     /// Where an alert goes, if it is told to anybody.
