@@ -2,6 +2,8 @@
 //!
 //! `check` and `run` share this path. What comes out is what the server is built from.
 
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -95,6 +97,7 @@ impl Typing<'_> {
                     }
                 }
             }
+            self.problems.extend(places::problems(source));
             self.names.insert(name, Named::Rows(Arc::clone(&schema)), source.key.clone());
             self.checked.sources.insert(name.to_owned(), schema);
         }
