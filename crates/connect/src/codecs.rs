@@ -1,7 +1,7 @@
 //! Codecs: frames to rows with typed columns.
 //!
-//! One file a format: [`json`], [`csv`]. Both fill the same buffers (`rows`) and read the same
-//! spellings (`text`), so a `timestamp` means the same whatever brought it.
+//! One file a format: [`json`], [`csv`], [`html`]. All fill the same buffers (`rows`) and read the
+//! same spellings (`text`), so a `timestamp` means the same whatever brought it.
 //!
 //! # What each column type accepts
 //!
@@ -25,6 +25,7 @@
 //! Not here: how bytes are cut into frames (`sources`), and checks and quarantine (crate `stream`).
 
 pub mod csv;
+pub mod html;
 pub mod json;
 mod rows;
 #[cfg(test)]

@@ -34,7 +34,7 @@ use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::env::Env;
 use thalweg_core::log::{Durability, FetchLimit, Log};
-use thalweg_core::records::batches;
+use thalweg_core::records::{batches, position};
 use thalweg_core::source::{Source, SourceEvent};
 use thalweg_core::store::{Expected, Store};
 use thalweg_core::time::Timestamp;
@@ -198,8 +198,12 @@ impl Feed {
         let left_open: Vec<GapRow> =
             gaps.iter().filter_map(|row| open_gap(&row.id, &row.value)).collect();
 
-        let last = || last_received_at(&**log, partition);
+        let last = || last_frame(&**log, partition);
         let Some(last) = patiently(env, status, last).await? else { return Ok(None) };
+        if let Some(position) = last.as_ref().and_then(|last| last.position.as_deref()) {
+            self.source.restore(position)?;
+        }
+        let last = last.map(|last| last.received_at);
         self.connection = row.connection;
         self.received_at = last.unwrap_or(Timestamp::MIN);
         let rows = self.gaps.resume(left_open, last, &row.keys);
@@ -253,10 +257,10 @@ impl Feed {
                 () = self.env.clock.sleep(patience) => continue,
             };
             let mut group = Group::new(self.received_at);
-            let mut ending = take(&mut group, first);
+            let mut ending = take(&mut group, first, &*self.source);
             while ending.is_none() && group.has_room() {
                 let Some(event) = self.source.next().now_or_never() else { break };
-                ending = take(&mut group, event);
+                ending = take(&mut group, event, &*self.source);
             }
             let Some(()) = self.journal(group).await? else { return Ok(Ending::Shutdown) };
             // Only now: while the log was blocked nobody was listening.
@@ -308,7 +312,9 @@ impl Feed {
             None => error.message.clone(),
         };
         self.status.notice(now, &shown);
-        let delay = self.backoff.delay(error.kind, &mut self.rng);
+        // Drawn in any case: it counts the failure.
+        let drawn = self.backoff.delay(error.kind, &mut self.rng);
+        let delay = self.source.retry_at().map_or(drawn, |at| at.since(now));
         warn!(source = self.name, ?delay, "{}", error.chain());
         self.status.enter(FeedState::Waiting);
         let Some(()) = self.lose(&error.message).await? else { return Ok(Ending::Shutdown) };
@@ -355,11 +361,19 @@ async fn put_gaps(store: &dyn Store, rows: &[GapRow]) -> Result<()> {
 }
 
 /// Adds an event to the group, or says how the connection ended.
-fn take(group: &mut Group, event: Result<SourceEvent>) -> Option<Result<Ending>> {
+fn take(
+    group: &mut Group,
+    event: Result<SourceEvent>,
+    source: &dyn Source,
+) -> Option<Result<Ending>> {
     match event {
-        Ok(SourceEvent::Frame(frame)) => group.push(frame.received_at, frame.bytes),
+        Ok(SourceEvent::Frame(frame)) => {
+            group.push(frame.received_at, frame.bytes);
+            group.stands_at(source.position());
+        }
         Ok(SourceEvent::Oversized { received_at, length, head }) => {
             group.push_head(received_at, length, head);
+            group.stands_at(source.position());
         }
         Ok(SourceEvent::Alive) => group.alive(),
         Ok(SourceEvent::End) => return Some(Ok(Ending::Finished)),
@@ -436,17 +450,29 @@ async fn append_unless_overdue(
     }
 }
 
-/// When the last frame of the partition was received.
-async fn last_received_at(log: &dyn Log, partition: &TopicPartition) -> Result<Option<Timestamp>> {
+/// What the journal says of its newest frame.
+struct LastFrame {
+    received_at: Timestamp,
+    position: Option<Bytes>,
+}
+
+/// The newest frame of the partition; none when there is none.
+async fn last_frame(log: &dyn Log, partition: &TopicPartition) -> Result<Option<LastFrame>> {
     let bounds = log.bounds(partition).await?;
     if bounds.high_watermark <= bounds.log_start {
         return Ok(None);
     }
     let limit = FetchLimit { bytes_max: 1, wait: Duration::ZERO };
     let fetched = log.fetch(partition, bounds.high_watermark - 1, limit).await?;
-    let mut last = None;
+    let mut last: Option<LastFrame> = None;
     for batch in batches(&fetched.batches) {
-        last = last.max(Some(Timestamp::from_millis(batch?.header.max_timestamp_ms)));
+        let batch = batch?;
+        let received_at = Timestamp::from_millis(batch.header.max_timestamp_ms);
+        let mut at = None;
+        for record in batch.records()? {
+            at = position(&record?).map(Bytes::copy_from_slice);
+        }
+        last = Some(LastFrame { received_at, position: at });
     }
     Ok(last)
 }

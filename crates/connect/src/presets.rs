@@ -4,6 +4,7 @@
 //! would otherwise have to write out: where to connect, what to say, how its messages decode. It
 //! does nothing itself, and every part of it can be replaced by keys of the source.
 
+pub mod binance;
 pub mod finnhub;
 
 use crate::codecs::json::JsonConfig;

@@ -1,7 +1,7 @@
 //! Sources: where frames come from. One file each.
 //!
-//! [`websocket`] is a live [`Source`](thalweg_core::source::Source): it cannot be read again, so
-//! [`crate::feed`] journals its frames before anything looks at them (S0). [`journal`] and
+//! [`websocket`] and [`http`] are a live [`Source`](thalweg_core::source::Source): they cannot be
+//! read again, so [`crate::feed`] journals their frames before anything looks at them (S0). [`journal`] and
 //! [`file`](mod@file) are an [`Input`](thalweg_core::source::Input), read again by position: the
 //! only thing a pipeline ever reads.
 //!
@@ -9,8 +9,10 @@
 //! what frames mean, which is the business of [`crate::codecs`].
 
 pub mod file;
+pub mod http;
 pub mod journal;
 mod secrets;
+mod tls;
 pub mod websocket;
 
 pub use secrets::redact_url;

@@ -5,6 +5,7 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 
 use crate::error::Result;
 use crate::frame::Frames;
@@ -63,4 +64,7 @@ pub struct Reject {
     pub row: Option<u32>,
     /// What is wrong, such as `volume: expected a number, found "abc"`.
     pub reason: String,
+    /// What the frame says of this row alone, where a frame is much more than its row, as a web
+    /// page is; quarantined in the place of the frame.
+    pub excerpt: Option<Bytes>,
 }

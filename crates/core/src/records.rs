@@ -39,8 +39,8 @@ pub use self::decode::{
 };
 pub use self::encode::{BatchWriter, encode};
 pub use self::frames::{
-    CONNECTION_HEADER, JournalFrames, LENGTH_HEADER, connection, decode_frames, encode_frames,
-    encode_oversized,
+    CONNECTION_HEADER, JournalFrames, LENGTH_HEADER, POSITION_HEADER, connection, decode_frames,
+    encode_frames, encode_oversized, position,
 };
 use crate::error::{Error, Result};
 use crate::frame::FRAME_BYTES_MAX;

@@ -44,6 +44,28 @@ pub trait Source: Send {
 
     /// Silence longer than this means the feed is dead (S14).
     fn stale_after(&self) -> Duration;
+
+    /// What [`restore`](Self::restore) must be told for this source to go on behind the frame it
+    /// gave out last, at most 64 KiB; journaled with that frame. None for what goes on with whatever
+    /// comes next.
+    fn position(&self) -> Option<Bytes> {
+        None
+    }
+
+    /// Takes back the position of the newest frame in the journal, before the first connect.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when it is not one of this source's.
+    fn restore(&mut self, _position: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    /// When the far end asked to be tried again, after an error it gave that as its reason; takes
+    /// the place of the driver's back-off.
+    fn retry_at(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// What a live source has to say.

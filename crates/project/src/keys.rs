@@ -246,6 +246,8 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
     [
         project::KEYS,
         source::KEYS,
+        source::PAGE_KEYS,
+        source::POLL_KEYS,
         topic::KEYS,
         stream::KEYS,
         table::KEYS,
@@ -267,6 +269,8 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 pub fn groups() -> impl Iterator<Item = &'static Group> {
     [
         source::GROUPS,
+        source::PAGE_GROUPS,
+        source::POLL_GROUPS,
         stream::GROUPS,
         table::GROUPS,
         sink::GROUPS,

@@ -23,8 +23,9 @@ pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
 pub use runtime::{DiskBudget, Runtime, Server};
 pub use sink::{Mode, PostgresTable, Sink, Target};
 pub use source::{
-    Check, Connector, CsvFormat, FileInput, Finnhub, Format, Heartbeat, JsonFormat, Keep, Notice,
-    OnInvalid, Source, Websocket,
+    Binance, BinanceEndpoint, Check, Clean, Cleaning, Connector, CsvFormat, FileInput, Finnhub,
+    Format, Heartbeat, HtmlFormat, HtmlRows, Http, JsonFormat, Keep, Locale, Notice, OnInvalid,
+    Pages, PagesBy, PollEmit, Source, Websocket,
 };
 pub use stream::{Emit, Stream};
 pub use table::{Partition, Table, TableInput};

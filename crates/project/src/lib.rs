@@ -35,11 +35,12 @@ pub use codes::{codes, explain};
 pub use files::ProjectFiles;
 pub use json_schema::schema;
 pub use kinds::{
-    Alert, Band, Candidate, ChampionRule, Check, Connector, CsvFormat, Dashboard, DiskBudget, Emit,
-    Evaluation, FileInput, Filter, Finnhub, Format, Heartbeat, Job, JsonFormat, Keep, KpiFormat,
-    Mode, Model, Notice, Notify, OnInvalid, Panel, PanelKind, Partition, PostgresTable, Runtime,
-    Server, Sink, Source, Stream, Table, TableInput, Target, Task, TaskAction, TaskDay, Training,
-    View, ViewInput, Websocket,
+    Alert, Band, Binance, BinanceEndpoint, Candidate, ChampionRule, Check, Clean, Cleaning,
+    Connector, CsvFormat, Dashboard, DiskBudget, Emit, Evaluation, FileInput, Filter, Finnhub,
+    Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job, JsonFormat, Keep, KpiFormat, Locale, Mode,
+    Model, Notice, Notify, OnInvalid, Pages, PagesBy, Panel, PanelKind, Partition, PollEmit,
+    PostgresTable, Runtime, Server, Sink, Source, Stream, Table, TableInput, Target, Task,
+    TaskAction, TaskDay, Training, View, ViewInput, Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

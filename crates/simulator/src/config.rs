@@ -27,6 +27,8 @@ pub struct SimulatorConfig {
     pub feed: Feed,
     /// What goes wrong, and when. Default nothing.
     pub faults: FaultPlan,
+    /// Weight of requests of REST that is allowed a minute. Default 6,000; from 1.
+    pub weight_limit: u64,
 }
 
 /// A token; its `Debug` does not show it.
@@ -138,6 +140,7 @@ impl Default for SimulatorConfig {
             ping_interval: Duration::from_secs(60),
             feed: Feed::Market(MarketConfig::default()),
             faults: FaultPlan::default(),
+            weight_limit: 6_000,
         }
     }
 }
@@ -256,6 +259,7 @@ impl SimulatorConfig {
         require(self.listen.ip().is_loopback(), "The address to listen on is not a loopback one.");
         require(!self.token.is(""), "The token is empty.");
         require(self.symbols_max > 0, "`symbols_max` is 0.");
+        require(self.weight_limit > 0, "`weight_limit` is 0.");
         require(self.ping_interval >= MILLISECOND, "`ping_interval` is shorter than 1 ms.");
         match &self.feed {
             Feed::Market(market) => market.check(&mut require),

@@ -30,6 +30,12 @@ pub struct Statistics {
     pub errors: u64,
     /// Requests of clients that were neither `subscribe` nor `unsubscribe`.
     pub requests_ignored: u64,
+    /// Answers of REST and pages given, errors included.
+    pub answers: u64,
+    /// Those of [`answers`](Self::answers) that were errors.
+    pub answers_refused: u64,
+    /// Requests that came before the time that a `Retry-After` had told was over.
+    pub answers_early: u64,
     /// Faults that had an effect; one that lasts counts once.
     pub faults: u64,
 }
@@ -48,6 +54,9 @@ pub(crate) struct Counters {
     pub(crate) pings: Counter,
     pub(crate) errors: Counter,
     pub(crate) requests_ignored: Counter,
+    pub(crate) answers: Counter,
+    pub(crate) answers_refused: Counter,
+    pub(crate) answers_early: Counter,
     pub(crate) faults: Counter,
 }
 
@@ -80,6 +89,9 @@ impl Counters {
             pings: self.pings.get(),
             errors: self.errors.get(),
             requests_ignored: self.requests_ignored.get(),
+            answers: self.answers.get(),
+            answers_refused: self.answers_refused.get(),
+            answers_early: self.answers_early.get(),
             faults: self.faults.get(),
         }
     }

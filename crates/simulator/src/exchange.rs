@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Feed, SecondConnection, SimulatorConfig};
 use crate::counters::{Counters, Statistics};
-use crate::faults::{Fault, FaultSchedule};
+use crate::faults::{ConnectFault, Fault, FaultSchedule};
 use crate::handshake::Caller;
 use crate::market::Market;
 use crate::replay::{Replay, ReplayState};
+use crate::rest::{self, Limits, Question};
 use crate::session::{Ending, Session, Supply, leave};
 
 /// The path that speaks as Finnhub does.
@@ -47,6 +48,7 @@ pub(crate) struct Exchange {
     // Held by the one connection that is served.
     supply: Arc<AsyncMutex<Supply>>,
     holder: Mutex<Holder>,
+    limits: Mutex<Limits>,
 }
 
 /// The connection that has the token now.
@@ -79,7 +81,9 @@ impl Simulator {
         let listener = TcpListener::bind(config.listen).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         let rng = env.rng("simulator faults");
+        let limits = Limits::new(config.weight_limit);
         let exchange = Arc::new(Exchange {
+            limits: Mutex::new(limits),
             faults: Mutex::new(FaultSchedule::new(&config.faults, env.clock.now(), rng)),
             env: env.clone(),
             config,
@@ -101,6 +105,16 @@ impl Running {
     /// The URL to give to a client of Finnhub, without the token.
     pub fn finnhub_url(&self) -> String {
         format!("ws://{}{FINNHUB_PATH}", self.address)
+    }
+
+    /// The address to give to a client of Binance's REST.
+    pub fn binance_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address of the page of prices.
+    pub fn prices_url(&self) -> String {
+        format!("http://{}/pages/prices", self.address)
     }
 
     /// What it has done so far; cheap.
@@ -158,6 +172,10 @@ impl Exchange {
                 return;
             }
         };
+        if rest::knows(caller.path()) {
+            self.answer(caller).await;
+            return;
+        }
         if let Some((status, text)) = self.refusal(&caller).await {
             self.counters.connections_refused.add(1);
             caller.refuse(status, text).await;
@@ -179,6 +197,42 @@ impl Exchange {
         if holder.number == number {
             holder.cut = None;
         }
+    }
+
+    /// Answers a request of REST or for a page.
+    async fn answer(&self, caller: Caller) {
+        let now = self.env.clock.now();
+        let answers = self.counters.answers.get();
+        let befalls = self.faults().answer(now, self.counters.messages.get(), answers);
+        let fault = befalls.map(|(befalls, _)| befalls.fault);
+        self.counters.faults.add(u64::from(befalls.is_some_and(|(befalls, _)| befalls.is_first)));
+        if let Some(Fault::Late(delay)) = fault {
+            self.env.sleep(delay).await;
+        }
+        let answer = {
+            let mut limits = lock(&self.limits);
+            self.counters.answers_early.add(u64::from(limits.is_closed(now)));
+            match befalls {
+                Some((ConnectFault { fault: Fault::TooManyRequests(_), .. }, until)) => {
+                    limits.close(until, 429);
+                }
+                Some((ConnectFault { fault: Fault::Banned(_), .. }, until)) => {
+                    limits.close(until, 418);
+                }
+                _ => {}
+            }
+            let question = Question {
+                path: caller.path(),
+                query: caller.queries(),
+                if_none_match: caller.header("if-none-match"),
+                now,
+                seed: self.env.seed,
+            };
+            rest::answer(&question, fault, &mut limits)
+        };
+        self.counters.answers.add(1);
+        self.counters.answers_refused.add(u64::from(answer.status >= 400));
+        caller.answer(&answer, now).await;
     }
 
     /// Why `caller` is not upgraded, if it is not.

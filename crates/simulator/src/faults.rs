@@ -20,9 +20,19 @@
 //! | `http200` | length, 5 s | connects are answered with HTTP 200 and a page, not upgraded |
 //! | `http401` | length, 5 s | connects are answered with HTTP 401, whatever the token |
 //! | `slow` | length, 5 s | the next connect is answered so much later |
+//! | `http429` | length, 5 s | REST and pages are answered with HTTP 429 and `Retry-After` |
+//! | `http418` | length, 120 s | the same with HTTP 418, a ban |
+//! | `http500` | length, 5 s | REST and pages are answered with HTTP 502 and a page |
+//! | `http403` | length, 5 s | REST and pages are answered with HTTP 403 and a page |
+//! | `maintenance` | length, 5 s | REST and pages are answered with HTTP 200 and a page of HTML |
+//! | `late` | length, 15 s | the next answer of REST or pages comes so much later |
+//! | `cut` | | the body of the next answer ends before its length |
+//! | `loop` | length, 5 s | REST and pages are redirected to themselves |
+//! | `layout` | length, 60 s | the table of prices has another header |
 //!
 //! `random@2m` adds faults at random times, 2 minutes apart on average: any of the above but
-//! `utf8`, `oversized`, `fragments`, `http200` and `http401`.
+//! `utf8`, `oversized`, `fragments`, `http200`, `http401` and those of REST and pages. For those a
+//! time `#500` is the answer before which 500 have been given.
 //!
 //! A fault of an open connection waits for one that has subscribed, and, unless it ends the
 //! connection, for the end of a stall. One that lasts begins at its time, whoever is there.
@@ -39,7 +49,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::problem::nearest;
 use thalweg_core::time::parse_duration;
 
-pub(crate) use self::schedule::FaultSchedule;
+pub(crate) use self::schedule::{ConnectFault, FaultSchedule};
 
 /// What goes wrong while the simulator runs. Default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +74,8 @@ pub struct PlannedFault {
 pub enum FaultTime {
     /// So long after the simulator started, of the clock.
     After(Duration),
-    /// When so many messages have been sent, as [`Statistics::messages`](crate::Statistics) counts.
+    /// When so many messages have been sent, or answers given, as
+    /// [`Statistics`](crate::Statistics) counts.
     Messages(u64),
 }
 
@@ -99,6 +110,24 @@ pub enum Fault {
     Unauthorized(Duration),
     /// `slow`, and by how much.
     SlowHandshake(Duration),
+    /// `http429`, and how long.
+    TooManyRequests(Duration),
+    /// `http418`, and how long.
+    Banned(Duration),
+    /// `http500`, and how long.
+    ServerError(Duration),
+    /// `http403`, and how long.
+    Forbidden(Duration),
+    /// `maintenance`, and how long.
+    Maintenance(Duration),
+    /// `late`, and by how much.
+    Late(Duration),
+    /// `cut`.
+    Cut,
+    /// `loop`, and how long.
+    RedirectLoop(Duration),
+    /// `layout`, and how long.
+    Layout(Duration),
 }
 
 /// Most that a plan may ask for with a count.
@@ -107,7 +136,7 @@ const COUNT_MAX: u64 = 100_000;
 /// Shortest average time between random faults.
 const RANDOM_EVERY_MIN: Duration = Duration::from_secs(1);
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 24] = [
     "stall",
     "close",
     "reset",
@@ -122,15 +151,45 @@ const NAMES: [&str; 15] = [
     "http200",
     "http401",
     "slow",
+    "http429",
+    "http418",
+    "http500",
+    "http403",
+    "maintenance",
+    "late",
+    "cut",
+    "loop",
+    "layout",
     "random",
 ];
 
 impl Fault {
-    /// Whether it befalls an open connection; the others befall one being opened.
+    /// Whether it befalls an open connection; the others befall one being opened, or an answer.
     pub(crate) fn is_of_open_connection(self) -> bool {
-        !matches!(
+        !self.is_of_connect() && !self.is_of_answer()
+    }
+
+    /// Whether it befalls a connection being opened.
+    pub(crate) fn is_of_connect(self) -> bool {
+        matches!(
             self,
             Self::Refuse(_) | Self::PlainPage(_) | Self::Unauthorized(_) | Self::SlowHandshake(_)
+        )
+    }
+
+    /// Whether it befalls an answer of REST or a page.
+    pub(crate) fn is_of_answer(self) -> bool {
+        matches!(
+            self,
+            Self::TooManyRequests(_)
+                | Self::Banned(_)
+                | Self::ServerError(_)
+                | Self::Forbidden(_)
+                | Self::Maintenance(_)
+                | Self::Late(_)
+                | Self::Cut
+                | Self::RedirectLoop(_)
+                | Self::Layout(_)
         )
     }
 
@@ -139,12 +198,19 @@ impl Fault {
         matches!(self, Self::Close | Self::Reset | Self::Goodbye)
     }
 
-    /// How long connects are answered in its way, if it is such a fault.
+    /// How long connects, or requests, are answered in its way, if it is such a fault.
     pub(crate) fn window(self) -> Option<Duration> {
         match self {
-            Self::Refuse(length) | Self::PlainPage(length) | Self::Unauthorized(length) => {
-                Some(length)
-            }
+            Self::Refuse(length)
+            | Self::PlainPage(length)
+            | Self::Unauthorized(length)
+            | Self::TooManyRequests(length)
+            | Self::Banned(length)
+            | Self::ServerError(length)
+            | Self::Forbidden(length)
+            | Self::Maintenance(length)
+            | Self::RedirectLoop(length)
+            | Self::Layout(length) => Some(length),
             _ => None,
         }
     }
@@ -183,6 +249,15 @@ impl Fault {
             "http200" => length(5).map(Self::PlainPage),
             "http401" => length(5).map(Self::Unauthorized),
             "slow" => length(5).map(Self::SlowHandshake),
+            "http429" => length(5).map(Self::TooManyRequests),
+            "http418" => length(120).map(Self::Banned),
+            "http500" => length(5).map(Self::ServerError),
+            "http403" => length(5).map(Self::Forbidden),
+            "maintenance" => length(5).map(Self::Maintenance),
+            "late" => length(15).map(Self::Late),
+            "cut" => alone(Self::Cut),
+            "loop" => length(5).map(Self::RedirectLoop),
+            "layout" => length(60).map(Self::Layout),
             _ => Err(match nearest(name, NAMES) {
                 Some(near) => format!("there is no fault `{name}`; `{near}` is near"),
                 None => format!("there is no fault `{name}`"),
@@ -290,6 +365,15 @@ impl fmt::Display for PlannedFault {
             Fault::PlainPage(length) => write!(f, "http200@{at}:{}", Length(length)),
             Fault::Unauthorized(length) => write!(f, "http401@{at}:{}", Length(length)),
             Fault::SlowHandshake(length) => write!(f, "slow@{at}:{}", Length(length)),
+            Fault::TooManyRequests(length) => write!(f, "http429@{at}:{}", Length(length)),
+            Fault::Banned(length) => write!(f, "http418@{at}:{}", Length(length)),
+            Fault::ServerError(length) => write!(f, "http500@{at}:{}", Length(length)),
+            Fault::Forbidden(length) => write!(f, "http403@{at}:{}", Length(length)),
+            Fault::Maintenance(length) => write!(f, "maintenance@{at}:{}", Length(length)),
+            Fault::Late(length) => write!(f, "late@{at}:{}", Length(length)),
+            Fault::Cut => write!(f, "cut@{at}"),
+            Fault::RedirectLoop(length) => write!(f, "loop@{at}:{}", Length(length)),
+            Fault::Layout(length) => write!(f, "layout@{at}:{}", Length(length)),
         }
     }
 }

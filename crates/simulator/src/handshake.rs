@@ -1,4 +1,4 @@
-//! The HTTP before a WebSocket: reading the request, answering it.
+//! HTTP: reading a request; answering it, or upgrading to a WebSocket.
 //!
 //! Done here and not by a library because faults answer in ways that no library lets through.
 
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use thalweg_core::error::{Error, Result};
+use thalweg_core::time::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,6 +15,8 @@ use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::rest::Answer;
 
 /// Longest head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -76,6 +79,41 @@ impl Caller {
         let query = self.request.uri().query()?.as_bytes();
         let mut pairs = form_urlencoded::parse(query);
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// The value of a header, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name)?.to_str().ok()
+    }
+
+    /// Every name and value of the query.
+    pub(crate) fn queries(&self) -> Vec<(String, String)> {
+        let query = self.request.uri().query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+
+    /// Answers a request of REST or for a page; `date` is what the head says the time is.
+    pub(crate) async fn answer(mut self, answer: &Answer, date: Timestamp) {
+        let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+        let date = chrono::DateTime::from_timestamp_millis(date.millis()).unwrap_or_default();
+        let mut head = format!(
+            "HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Length: {}\r\nConnection: close\r\n",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or_default(),
+            date.format("%a, %d %b %Y %H:%M:%S GMT"),
+            answer.body.len(),
+        );
+        for (name, value) in &answer.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let end = if answer.is_cut { answer.body.len() / 2 } else { answer.body.len() };
+        let bytes = [head.as_bytes(), b"\r\n", &answer.body[..end]].concat();
+        // Whether the client hears it makes no difference to us.
+        let _ = timeout(SOCKET_WAIT, async {
+            self.stream.write_all(&bytes).await?;
+            self.stream.shutdown().await
+        })
+        .await;
     }
 
     /// Answers with a status and a text instead of upgrading.

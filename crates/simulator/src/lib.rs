@@ -11,6 +11,9 @@
 //! - `{"type":"ping"}` comes as a text message after silence.
 //! - One connection a token: see [`SecondConnection`].
 //!
+//! `/api/v3` speaks as Binance's REST does (prices, statistics, bars, weights, bans), and
+//! `/pages/prices` and `/pages/next` are pages of the same prices as sites make them (see `rest`).
+//!
 //! Invariants:
 //!
 //! - What is sent is a function of the seed, the clock and what the client does.
@@ -26,7 +29,10 @@ mod exchange;
 mod faults;
 mod handshake;
 mod market;
+mod pages;
+mod quotes;
 mod replay;
+mod rest;
 mod session;
 
 pub use config::{

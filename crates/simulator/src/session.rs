@@ -253,11 +253,11 @@ impl<'a> Session<'a> {
             Fault::Garbage => self.send(Bytes::from_static(GARBAGE)).await?,
             Fault::InvalidUtf8 => self.send(Bytes::from_static(INVALID_UTF8)).await?,
             Fault::Oversized => self.send(oversized()).await?,
-            Fault::Refuse(_)
-            | Fault::PlainPage(_)
-            | Fault::Unauthorized(_)
-            | Fault::SlowHandshake(_) => {
-                debug_assert!(false, "a fault of connects befalls an open connection");
+            other => {
+                debug_assert!(
+                    other.is_of_open_connection(),
+                    "{other:?} befalls no open connection"
+                );
             }
         }
         Ok(None)

@@ -199,7 +199,7 @@ impl Intake {
                 ledger.rows_decoded += 1;
                 ledger.rows_quarantined += 1;
             }
-            let bytes = frames.bytes(reject.frame);
+            let bytes = reject.excerpt.as_deref().unwrap_or_else(|| frames.bytes(reject.frame));
             refused.push(Refused {
                 partition: frames.partition,
                 offset: reject.offset,

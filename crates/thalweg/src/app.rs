@@ -2,7 +2,7 @@
 //!
 //! The only place that sees every part. In the order of the flow: [`sources`] feed the log and are
 //! read back, [`pipelines`] run streams and feed tables and sinks, [`readers`] let SQL see all of it,
-//! [`jobs`] refresh and compact, [`web`] serves.
+//! [`jobs`] refresh and compact, [`notices`] tells what sources report, [`web`] serves.
 
 mod control;
 pub(crate) mod data_folder;
@@ -10,6 +10,7 @@ mod house;
 mod jobs;
 mod layers;
 mod models;
+mod notices;
 mod pauses;
 pub(crate) mod pipelines;
 mod readers;
@@ -22,12 +23,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_connect::feed::FeedStatus;
+use thalweg_connect::feed::{FeedState, FeedStatus};
 use thalweg_core::budget::Budget;
 use thalweg_core::env::Env;
 use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::store::Store;
-use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
 use thalweg_log::EmbeddedLog;
@@ -67,6 +67,9 @@ pub(crate) struct DrainRequest {
     /// How long sinks may take to commit the rest.
     pub wait: Duration,
 }
+
+/// How often a drain looks whether every polled source has been polled.
+const POLL_TICK: Duration = Duration::from_millis(50);
 
 /// The project, running.
 pub(crate) struct App {
@@ -238,6 +241,7 @@ impl App {
         if let Some(house) = self.house.lock().await.take() {
             self.env.spawn(house.keep(self.env.clone()));
         }
+        notices::follow(&self);
         if self.request.drain.is_some() {
             self.watch_silence();
         } else {
@@ -266,7 +270,10 @@ impl App {
                 failed = Err(error);
             }
         }
-        if self.request.drain.is_none() {
+        if self.request.drain.is_some() {
+            // Now: when the process stops, every feed does.
+            failed = failed.and_then(|()| self.unpolled());
+        } else {
             self.env.shutdown.cancelled().await;
         }
         self.env.shutdown.cancel();
@@ -283,7 +290,7 @@ impl App {
 
     fn start_feed(&self, source: &thalweg_project::Source) -> Result<()> {
         let name = source.name.value.clone();
-        let live = sources::live(source, &self.env)?;
+        let live = sources::live(source, &self.env, self.request.drain.is_some())?;
         let partition = thalweg_core::topic::TopicPartition::new(sources::journal_topic(&name), 0);
         let (env, log, store) = (self.env.clone(), Arc::clone(&self.log), Arc::clone(&self.store));
         let status = Arc::clone(&self.feeds[&name]);
@@ -297,7 +304,8 @@ impl App {
         Ok(())
     }
 
-    /// Ends a drain when no live feed has had a frame for long enough.
+    /// Ends a drain when every polled source has been polled, and no other live feed has had a frame
+    /// for long enough.
     fn watch_silence(self: &Arc<Self>) {
         let app = Arc::clone(self);
         let Some(drain) = self.request.drain else { return };
@@ -309,19 +317,53 @@ impl App {
             let started = app.env.clock.now();
             loop {
                 let now = app.env.clock.now();
-                let last_frames =
-                    app.feeds.values().filter_map(|feed| feed.read(now).last_frame_at);
-                let silent_since = last_frames.fold(started, Timestamp::max);
-                let left = drain.idle.saturating_sub(now.since(silent_since));
+                let left = app.feeds.iter().map(|(name, feed)| {
+                    let reading = feed.read(now);
+                    let last = reading.last_frame_at.unwrap_or(started).max(started);
+                    let left = drain.idle.saturating_sub(now.since(last));
+                    match reading.state {
+                        FeedState::Stopped | FeedState::Failed => Duration::ZERO,
+                        // It ends by itself, unless nobody answers.
+                        FeedState::Connecting | FeedState::Live
+                            if app.is_polled(name) && reading.errors == 0 =>
+                        {
+                            POLL_TICK
+                        }
+                        _ => left,
+                    }
+                });
+                let left = left.max().unwrap_or_default();
                 if left.is_zero() {
                     app.feeds_silent.send_replace(true);
                     return;
                 }
-                if !app.env.sleep(left).await {
+                if !app.env.sleep(left.min(POLL_TICK)).await {
                     return;
                 }
             }
         });
+    }
+
+    fn is_polled(&self, source: &str) -> bool {
+        self.project.source(source).is_some_and(|source| source.polled_every().is_some())
+    }
+
+    /// The error of a drain that could not poll what it should have.
+    fn unpolled(&self) -> Result<()> {
+        let now = self.env.clock.now();
+        let readings = self.feeds.iter().map(|(name, feed)| (name, feed.read(now)));
+        let mut unpolled = readings
+            .filter(|(name, reading)| self.is_polled(name) && reading.state != FeedState::Stopped);
+        match unpolled.next() {
+            None => Ok(()),
+            Some((name, reading)) => {
+                let error = Error::unavailable(format!("source `{name}` could not be polled"));
+                Err(match reading.last_errors.last() {
+                    Some((_, reason)) => error.with_detail(reason.clone()),
+                    None => error,
+                })
+            }
+        }
     }
 
     /// Brings every pipeline up to what is in the data folder, without connecting to anything, so

@@ -7,6 +7,8 @@ mod panels;
 
 pub(crate) mod models;
 
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -117,6 +119,7 @@ impl Typing<'_> {
                 }
             }
             let schema = with_topic(&schema);
+            self.problems.extend(places::problems(source));
             self.names.insert(name, Named::Rows(Arc::clone(&schema)), source.key.clone());
             self.checked.sources.insert(name.to_owned(), schema);
         }

@@ -20,6 +20,7 @@ use arrow::array::{
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use bytes::Bytes;
 use thalweg_core::decode::Reject;
 use thalweg_core::frame::{FRAME_BYTES_MAX, FrameSpan};
 use thalweg_core::schema::{Column, ColumnType, meta, source_schema};
@@ -158,19 +159,26 @@ impl Rows {
     /// Ends a row that did not decode.
     pub(super) fn reject_row(&mut self, reason: String) {
         self.undo_row();
-        self.push_reject(Some(self.frame.next_row), reason);
+        self.push_reject(Some(self.frame.next_row), reason, None);
+        self.frame.next_row += 1;
+    }
+
+    /// Ends a row that did not decode, with what the frame says of it alone.
+    pub(super) fn reject_row_saying(&mut self, reason: String, excerpt: String) {
+        self.undo_row();
+        self.push_reject(Some(self.frame.next_row), reason, Some(excerpt.into()));
         self.frame.next_row += 1;
     }
 
     /// Refuses the frame as a whole.
     pub(super) fn reject_frame(&mut self, before: Mark, reason: String) {
         self.rollback(before);
-        self.push_reject(None, reason);
+        self.push_reject(None, reason, None);
     }
 
-    fn push_reject(&mut self, row: Option<u32>, reason: String) {
+    fn push_reject(&mut self, row: Option<u32>, reason: String, excerpt: Option<Bytes>) {
         let Frame { index, offset, .. } = self.frame;
-        self.rejects.push(Reject { frame: index, offset, row, reason });
+        self.rejects.push(Reject { frame: index, offset, row, reason, excerpt });
     }
 
     /// Begins a batch: drops what a batch that failed has left, and makes room for about as many

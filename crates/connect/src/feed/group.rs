@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use thalweg_core::Result;
-use thalweg_core::records::{BatchWriter, CONNECTION_HEADER, LENGTH_HEADER};
+use thalweg_core::records::{BatchWriter, CONNECTION_HEADER, LENGTH_HEADER, POSITION_HEADER};
 use thalweg_core::time::Timestamp;
 
 /// Most frames of a group.
@@ -10,7 +10,7 @@ const FRAMES_MAX: usize = 4096;
 /// Bytes at which a group is full; the last frame may go beyond.
 const BYTES_MAX: u64 = 4 << 20;
 /// Room a record takes beside its frame.
-const RECORD_OVERHEAD_BYTES: usize = 64;
+const RECORD_OVERHEAD_BYTES: usize = 96;
 
 /// Frames and signs of life that came together.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ struct Received {
     at: Timestamp,
     bytes: Bytes,
     whole_length: Option<u64>,
+    // Where its source stands behind it.
+    position: Option<Bytes>,
 }
 
 impl Group {
@@ -49,6 +51,13 @@ impl Group {
         self.add(at, head, length, Some(length));
     }
 
+    /// Notes where the source stands behind the frame added last.
+    pub(super) fn stands_at(&mut self, position: Option<Bytes>) {
+        if let Some(last) = self.frames.last_mut() {
+            last.position = position;
+        }
+    }
+
     /// Adds a sign of life that is not journaled.
     pub(super) fn alive(&mut self) {
         self.is_alive = true;
@@ -59,7 +68,7 @@ impl Group {
         self.received_at = self.received_at.max(Timestamp::from_millis(at.millis()));
         self.is_alive = true;
         self.bytes += length;
-        self.frames.push(Received { at: self.received_at, bytes, whole_length });
+        self.frames.push(Received { at: self.received_at, bytes, whole_length, position: None });
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -92,14 +101,25 @@ impl Group {
             return Ok(None);
         }
         let frames = &self.frames;
-        let room = frames.iter().map(|frame| frame.bytes.len() + RECORD_OVERHEAD_BYTES).sum();
+        let size = |frame: &Received| {
+            let position = frame.position.as_ref().map_or(0, Bytes::len);
+            frame.bytes.len() + position + RECORD_OVERHEAD_BYTES
+        };
+        let room = frames.iter().map(size).sum();
         let mut writer = BatchWriter::with_capacity(room);
         let connection = connection.to_be_bytes();
         for frame in frames {
-            let length = frame.whole_length.unwrap_or_default().to_be_bytes();
-            let headers =
-                [(CONNECTION_HEADER, Some(&connection[..])), (LENGTH_HEADER, Some(&length[..]))];
-            let count = if frame.whole_length.is_some() { 2 } else { 1 };
+            let length = frame.whole_length.map(u64::to_be_bytes);
+            let mut headers = [(CONNECTION_HEADER, Some(&connection[..])); 3];
+            let mut count = 1;
+            if let Some(length) = &length {
+                headers[count] = (LENGTH_HEADER, Some(&length[..]));
+                count += 1;
+            }
+            if let Some(position) = &frame.position {
+                headers[count] = (POSITION_HEADER, Some(position));
+                count += 1;
+            }
             writer.push(frame.at, None, Some(&frame.bytes), &headers[..count])?;
         }
         Ok(Some(writer.finish()))

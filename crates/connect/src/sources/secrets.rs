@@ -38,6 +38,14 @@ impl Secrets {
         Self(found)
     }
 
+    /// The secrets of several.
+    pub(super) fn merged(all: Vec<Self>) -> Self {
+        let mut found: Vec<String> = all.into_iter().flat_map(|secrets| secrets.0).collect();
+        found.sort_by(|left, right| (right.len(), left).cmp(&(left.len(), right)));
+        found.dedup();
+        Self(found)
+    }
+
     /// The text on one line, without control characters, cut to `chars_max`, secrets masked.
     pub(super) fn scrub(&self, text: &str, chars_max: usize) -> String {
         let mut clean = text.to_owned();

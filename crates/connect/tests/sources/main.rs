@@ -6,6 +6,7 @@
 mod feed;
 mod file;
 mod finnhub;
+mod http;
 mod journal;
 mod support;
 mod websocket;

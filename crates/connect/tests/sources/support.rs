@@ -3,6 +3,7 @@
 mod log;
 mod server;
 mod store;
+pub(crate) mod web;
 
 use std::path::Path;
 use std::sync::Arc;

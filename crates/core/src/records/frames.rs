@@ -3,7 +3,8 @@
 //! One record a frame: the value is the frame, the timestamp its time of receipt in whole
 //! milliseconds, and the header [`CONNECTION_HEADER`] its connection as a big-endian `u32`. Of a
 //! frame longer than [`FRAME_BYTES_MAX`] the value is the head, and the header [`LENGTH_HEADER`] its
-//! whole length as a big-endian `u64`.
+//! whole length as a big-endian `u64`. Where the source has a position to go on from, the header
+//! [`POSITION_HEADER`] holds it as the source wrote it.
 
 use bytes::Bytes;
 
@@ -19,6 +20,9 @@ pub const CONNECTION_HEADER: &[u8] = b"c";
 
 /// Name of the header that holds the whole length of a frame whose value is only its head.
 pub const LENGTH_HEADER: &[u8] = b"thalweg.length";
+
+/// Name of the header that holds the source's position behind the frame.
+pub const POSITION_HEADER: &[u8] = b"thalweg.position";
 
 /// Bytes a frame's record takes beside the frame, at most: lengths and deltas, and the header.
 const RECORD_OVERHEAD_BYTES: usize = 40;
@@ -127,6 +131,11 @@ pub fn decode_frames(partition: u32, buffer: &Bytes, from: Offset) -> Result<Jou
 /// The connection a frame's record came by, if it says so.
 pub fn connection(record: &RecordRef<'_>) -> Option<u32> {
     Some(u32::from_be_bytes(header(record, CONNECTION_HEADER)?.try_into().ok()?))
+}
+
+/// The position of its source behind a frame's record, if it has one.
+pub fn position<'a>(record: &RecordRef<'a>) -> Option<&'a [u8]> {
+    header(record, POSITION_HEADER)
 }
 
 /// The length of the frame of which the record holds only the head.

@@ -1,7 +1,13 @@
-//! Keys of `[source.X]`.
+//! Keys of `[source.X]`. What polls and what reads pages has keys in files of its own.
+
+mod pages;
+mod polled;
 
 use super::shape::{Word, word};
 use super::{Group, Key, Kind, Shape, key, planned};
+
+pub(super) use self::pages::{GROUPS as PAGE_GROUPS, KEYS as PAGE_KEYS};
+pub(super) use self::polled::{GROUPS as POLL_GROUPS, KEYS as POLL_KEYS};
 
 const TEXTS: Shape = Shape::List(&Shape::Text);
 const SECRETS: Shape = Shape::List(&Shape::Secret);
@@ -171,12 +177,6 @@ pub(super) const KEYS: &[Key] = &[
         "What encloses a field that holds delimiters.",
     )
     .default("\""),
-    planned("source.*.format.html", Shape::Table, "A table of a web page."),
-    key("source.*.format.html.table", Shape::Table, "Which one."),
-    key("source.*.format.html.table.headers", TEXTS, "Texts of its header cells.")
-        .example(r#"["Name", "Price"]"#),
-    key("source.*.format.html.json", Shape::Text, "The script element whose JSON is read instead.")
-        .example("script#__NEXT_DATA__"),
     planned("source.*.format.parquet", Shape::Table, "Parquet files."),
     planned("source.*.format.avro", Shape::Table, "Avro files."),
     key(
@@ -201,7 +201,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "source.*.columns.*.select",
         Shape::Text,
-        "Where a row holds it: a path into the JSON, a header of the CSV. Default: its name.",
+        "Where a row holds it: a path into the JSON, a header of the CSV or the web page's table. \
+         Default: its name.",
     )
     .example("p"),
     key(
@@ -210,12 +211,6 @@ pub(super) const KEYS: &[Key] = &[
         "Unit of a timestamp that is given as a number.",
     )
     .default("ms"),
-    planned(
-        "source.*.columns.*.clean",
-        Shape::Text,
-        "Reading money, percentages and the like from text made for people.",
-    )
-    .example("money"),
     key(
         "source.*.checks",
         Shape::Table,
@@ -260,7 +255,7 @@ pub(super) const KEYS: &[Key] = &[
         "source.*.stale_after",
         Shape::Duration,
         "A live feed silent for longer is dead, and is connected again (S14). Default: 60s; \
-         Finnhub 5m.",
+         Finnhub 5m; what is polled, three periods and at least 2m.",
     )
     .example("60s"),
     key(
@@ -305,25 +300,6 @@ pub(super) const KEYS: &[Key] = &[
         "A watermark that moves on while all partitions are idle.",
     ),
     planned("source.*.start", Shape::Text, "Where in a topic to begin.").example("earliest"),
-    planned("source.*.http", Shape::Table, "Polling over HTTP."),
-    key("source.*.http.url", Shape::Secret, "Its address.").example("https://example.com/prices"),
-    key("source.*.http.every", Shape::Duration, "Time between two polls."),
-    key("source.*.http.headers", Shape::Table, "Headers of the request."),
-    key("source.*.http.headers.*", Shape::Secret, "One header.").example("Bearer ${FEED_KEY}"),
-    planned("source.*.binance", Shape::Table, "Binance's market data."),
-    key("source.*.binance.channel", Shape::Text, "Which stream.").example("trade"),
-    key("source.*.binance.poll", Shape::Text, "Which endpoint to poll instead.")
-        .example("ticker/price"),
-    key("source.*.binance.every", Shape::Duration, "Time between two polls."),
-    key("source.*.binance.symbols", TEXTS, "Symbols.").example(r#"["BTCUSDT"]"#),
-    key(
-        "source.*.binance.history",
-        Shape::Duration,
-        "How much of the past to fetch on first start.",
-    )
-    .example("30d"),
-    key("source.*.binance.url", Shape::Secret, "Its address.")
-        .example("ws://127.0.0.1:7979/binance"),
     planned("source.*.coinbase", Shape::Table, "Coinbase's market data."),
     key("source.*.coinbase.channel", Shape::Text, "Which channel.").example("trade"),
     key("source.*.coinbase.symbols", TEXTS, "Products.").example(r#"["BTC-USD"]"#),

@@ -1,5 +1,7 @@
 //! Sources: a connector, how its frames decode to rows, and checks.
 
+mod html;
+mod http;
 mod lower;
 mod preset;
 
@@ -9,6 +11,8 @@ use std::time::Duration;
 use thalweg_core::problem::Place;
 use thalweg_core::schema::{Column, EpochUnit};
 
+pub use self::html::{Clean, Cleaning, HtmlFormat, HtmlRows, Locale};
+pub use self::http::{Binance, BinanceEndpoint, Http, Pages, PagesBy, PollEmit};
 pub(crate) use self::lower::lower;
 use crate::entry::from_text;
 use crate::secret::Secret;
@@ -26,6 +30,8 @@ pub struct Source {
     pub format: Format,
     /// The declared columns, or those of the preset; at least one.
     pub columns: Vec<Column>,
+    /// How the text of each column is read, in their order; of pages, which people read.
+    pub cleaning: Vec<Cleaning>,
     /// What must hold of a row.
     pub checks: Vec<Check>,
     /// Columns of the entity a row is about; not unique (S16). Default none, or the preset's.
@@ -38,7 +44,8 @@ pub struct Source {
     pub max_ahead: Option<Duration>,
     /// A partition silent for longer does not hold the watermark (S2). Default 60 s.
     pub idle: Duration,
-    /// A live feed silent for longer is dead (S14). Default 2 min, Finnhub 5 min.
+    /// A live feed silent for longer is dead (S14). Default 2 min, Finnhub 5 min, what is polled
+    /// three periods and at least 2 min.
     pub stale_after: Duration,
     /// What becomes of a row that does not decode or fails a check. Default quarantine.
     pub on_invalid: OnInvalid,
@@ -58,6 +65,11 @@ impl Source {
         self.column_places.get(index)?.as_ref()
     }
 
+    /// Time between two polls, where it polls.
+    pub fn polled_every(&self) -> Option<Duration> {
+        self.connector.polled_every()
+    }
+
     /// Whether its frames cannot be read again, so that they are journaled (S0).
     pub fn is_live(&self) -> bool {
         !matches!(self.connector, Connector::File(_))
@@ -73,6 +85,20 @@ pub enum Connector {
     Finnhub(Finnhub),
     /// Files that are there.
     File(FileInput),
+    /// Any address, polled.
+    Http(Http),
+    /// Binance's market data, polled.
+    Binance(Binance),
+}
+
+impl Connector {
+    fn polled_every(&self) -> Option<Duration> {
+        match self {
+            Self::Http(http) => Some(http.every),
+            Self::Binance(binance) => Some(binance.every),
+            Self::Websocket(_) | Self::Finnhub(_) | Self::File(_) => None,
+        }
+    }
 }
 
 /// A WebSocket; a message is a frame.
@@ -130,6 +156,8 @@ pub enum Format {
     Json(JsonFormat),
     /// Comma-separated values, one row a frame.
     Csv(CsvFormat),
+    /// A web page a frame.
+    Html(HtmlFormat),
 }
 
 /// JSON, one value a frame.

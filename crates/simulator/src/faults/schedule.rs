@@ -16,6 +16,8 @@ pub(crate) struct FaultSchedule {
     // In the order of the plan; the random ones after them, in the order of their times.
     waiting: Vec<Waiting>,
     random: Option<RandomFaults>,
+    // Answers of REST and pages given so far.
+    answers: u64,
 }
 
 struct Waiting {
@@ -36,11 +38,11 @@ struct RandomFaults {
     rng: SmallRng,
 }
 
-/// A fault that befalls a connect.
+/// A fault that befalls a connect, or an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectFault {
     pub(crate) fault: Fault,
-    /// Whether it is the first connect that it befalls.
+    /// Whether it is the first that it befalls.
     pub(crate) is_first: bool,
 }
 
@@ -59,7 +61,7 @@ impl FaultSchedule {
             let next_at = started.plus(gap(every, &mut rng));
             RandomFaults { every, next_at, rng }
         });
-        Self { waiting, random }
+        Self { waiting, random, answers: 0 }
     }
 
     /// Takes out the next fault for an open, subscribed connection that is due, if there is one.
@@ -83,10 +85,30 @@ impl FaultSchedule {
     /// The fault that befalls a connect now, if there is one.
     pub(crate) fn connect(&mut self, now: Timestamp, messages: u64) -> Option<ConnectFault> {
         self.update(now, messages);
-        let found = self
-            .waiting
-            .iter()
-            .position(|waiting| waiting.is_due(now) && !waiting.fault.is_of_open_connection())?;
+        self.befalling(now, Fault::is_of_connect)
+    }
+
+    /// The fault that befalls an answer of REST or a page now, if there is one, and until when;
+    /// `answers` have been given before it.
+    pub(crate) fn answer(
+        &mut self,
+        now: Timestamp,
+        messages: u64,
+        answers: u64,
+    ) -> Option<(ConnectFault, Timestamp)> {
+        self.answers = answers;
+        self.update(now, messages);
+        let since = self.waiting.iter().find_map(|waiting| match waiting.at {
+            Trigger::Time(at) if at <= now && waiting.fault.is_of_answer() => Some(at),
+            _ => None,
+        })?;
+        let befalls = self.befalling(now, Fault::is_of_answer)?;
+        Some((befalls, since.plus(befalls.fault.window().unwrap_or_default())))
+    }
+
+    fn befalling(&mut self, now: Timestamp, is_kind: fn(Fault) -> bool) -> Option<ConnectFault> {
+        let is_it = |waiting: &Waiting| waiting.is_due(now) && is_kind(waiting.fault);
+        let found = self.waiting.iter().position(is_it)?;
         let waiting = &mut self.waiting[found];
         let fault = waiting.fault;
         let is_first = !std::mem::replace(&mut waiting.has_had_effect, true);
@@ -118,8 +140,10 @@ impl FaultSchedule {
                 }
             }
         }
+        let answers = self.answers;
         self.waiting.retain_mut(|waiting| {
-            if matches!(waiting.at, Trigger::Messages(count) if messages >= count) {
+            let sent = if waiting.fault.is_of_answer() { answers } else { messages };
+            if matches!(waiting.at, Trigger::Messages(count) if sent >= count) {
                 waiting.at = Trigger::Time(now);
             }
             match (waiting.at, waiting.fault.window()) {

@@ -491,11 +491,15 @@ impl Life<'_> {
             if let Some(highest) = taken.highest {
                 self.watermark.see(chunk.frames.partition, highest);
             }
-            // Every pipeline of a source reads its errors; one tells them.
-            for notice in taken.notices.iter().filter(|_| pipeline.is_source()) {
-                tracing::warn!(source = pipeline.source(), notice, "the feed reports an error");
-            }
             if pipeline.is_source() {
+                for notice in &taken.notices {
+                    tracing::warn!(source = pipeline.source(), notice, "the feed reports an error");
+                    let received_at = chunk.frames.spans.last().map(|span| span.received_at);
+                    pipeline.status.update(|status| {
+                        status.notices += 1;
+                        status.last_notice = Some((received_at.unwrap_or(started), notice.clone()));
+                    });
+                }
                 quarantine.extend(taken.refused.iter().map(|refused| {
                     QuarantineRecord::refused(
                         pipeline.name(),

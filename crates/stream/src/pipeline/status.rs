@@ -42,6 +42,10 @@ pub struct PipelineReading {
     pub checkpoint: Option<(Epoch, u64, Timestamp)>,
     /// When the newest row given was received.
     pub newest_received_at: Option<Timestamp>,
+    /// How often the source has reported an error as data, or its page has changed.
+    pub notices: u64,
+    /// The newest of these reports, and when its frame was received.
+    pub last_notice: Option<(Timestamp, String)>,
 }
 
 /// What a pipeline is doing.
@@ -95,6 +99,8 @@ impl Status {
                 epoch_micros: 0,
                 checkpoint: None,
                 newest_received_at: None,
+                notices: 0,
+                last_notice: None,
             }),
         }
     }

@@ -1,5 +1,8 @@
 //! Sources as they run: connector, input and decoder of each.
 
+mod pages;
+mod polled;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,6 +10,7 @@ use thalweg_connect::codecs::csv::{CsvConfig, CsvDecoder, Header};
 use thalweg_connect::codecs::json::{JsonConfig, JsonDecoder, NoticeRule};
 use thalweg_connect::presets::finnhub::{FinnhubConfig, preset};
 use thalweg_connect::sources::file::{FileConfig, FileInput, Framing, Rate};
+use thalweg_connect::sources::http::{Http, HttpConfig};
 use thalweg_connect::sources::journal::JournalInput;
 use thalweg_connect::sources::websocket::{Heartbeat, WebSocket, WebSocketConfig};
 use thalweg_core::decode::Decoder;
@@ -24,9 +28,17 @@ pub(super) fn journal_topic(source: &str) -> String {
     format!("{source}.raw")
 }
 
-/// A live source, ready to connect.
-pub(super) fn live(source: &Source, env: &Env) -> Result<Box<dyn thalweg_core::source::Source>> {
+/// A live source, ready to connect; with `once`, what polls polls once and ends.
+pub(super) fn live(
+    source: &Source,
+    env: &Env,
+    once: bool,
+) -> Result<Box<dyn thalweg_core::source::Source>> {
     let mut config = match &source.connector {
+        Connector::Http(http) => return poller(polled::http(http)?, source, env, once),
+        Connector::Binance(binance) => {
+            return poller(polled::binance(binance)?, source, env, once);
+        }
         Connector::Finnhub(finnhub) => {
             let config = FinnhubConfig {
                 token: finnhub.token.reveal().to_owned(),
@@ -58,6 +70,17 @@ pub(super) fn live(source: &Source, env: &Env) -> Result<Box<dyn thalweg_core::s
     };
     config.stale_after = source.stale_after;
     Ok(Box::new(WebSocket::new(config, env)?))
+}
+
+fn poller(
+    mut config: HttpConfig,
+    source: &Source,
+    env: &Env,
+    once: bool,
+) -> Result<Box<dyn thalweg_core::source::Source>> {
+    config.once = once;
+    config.stale_after = Some(source.stale_after);
+    Ok(Box::new(Http::new(config, env)?))
 }
 
 /// One input a partition.
@@ -102,15 +125,27 @@ pub(super) fn input_and_intake(
                 Format::Csv(csv) => Box::new(
                     CsvDecoder::new(csv_config(source, csv)?)?.with_headers(input.header_source()),
                 ),
+                Format::Html(html) => pages::decoder(source, html)?,
             };
             (Box::new(input), decoder)
         }
-        Connector::Finnhub(_) | Connector::Websocket(_) => {
+        Connector::Finnhub(_)
+        | Connector::Websocket(_)
+        | Connector::Http(_)
+        | Connector::Binance(_) => {
             let partition = TopicPartition::new(journal_topic(source.name.as_str()), 0);
             let input = JournalInput::new(Arc::clone(log), partition);
             let decoder: Box<dyn Decoder> = match &source.format {
                 Format::Json(json) => Box::new(JsonDecoder::new(&json_config(source, json)?)?),
-                Format::Csv(csv) => Box::new(CsvDecoder::new(csv_config(source, csv)?)?),
+                Format::Csv(csv) => {
+                    let mut config = csv_config(source, csv)?;
+                    if csv.header {
+                        // A frame is a message or a body, with a header of its own.
+                        config.header = Header::Frame;
+                    }
+                    Box::new(CsvDecoder::new(config)?)
+                }
+                Format::Html(html) => pages::decoder(source, html)?,
             };
             (Box::new(input), decoder)
         }

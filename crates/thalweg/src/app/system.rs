@@ -455,6 +455,8 @@ impl World {
                 Connector::Finnhub(_) => "finnhub",
                 Connector::Websocket(_) => "websocket",
                 Connector::File(_) => "file",
+                Connector::Http(_) => "http",
+                Connector::Binance(_) => "binance",
             };
             let mut row = json!({
                 "name": name, "connector": connector, "state": reading.state.word(),

@@ -226,7 +226,9 @@ async fn reach(project: &Project, findings: &mut Findings) {
             Connector::Websocket(websocket) => {
                 connect(name, websocket.url.reveal(), findings).await
             }
-            _ => {}
+            Connector::Http(http) => connect(name, http.url.reveal(), findings).await,
+            Connector::Binance(binance) => connect(name, binance.url.reveal(), findings).await,
+            Connector::File(_) => {}
         }
     }
     for sink in &project.sinks {

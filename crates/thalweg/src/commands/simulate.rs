@@ -29,6 +29,8 @@ pub(super) async fn run(args: SimulateArgs) -> Result<u8, Failure> {
     let simulator = Simulator::start(&env, config).await?;
     eprintln!("listening on {}", simulator.address());
     println!("{}", simulator.finnhub_url());
+    println!("{}", simulator.binance_url());
+    println!("{}", simulator.prices_url());
     env.shutdown.cancelled().await;
     let statistics = simulator.statistics();
     eprintln!("{statistics:?}");

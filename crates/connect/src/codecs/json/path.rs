@@ -70,6 +70,15 @@ impl JsonPath {
     pub(super) fn has_each(&self) -> bool {
         self.steps.contains(&Step::Each)
     }
+
+    /// What lies there in a value that is parsed already; of `[*]`, the first.
+    pub(crate) fn of<'v>(&self, value: &'v serde_json::Value) -> Option<&'v serde_json::Value> {
+        self.steps.iter().try_fold(value, |value, step| match step {
+            Step::Key(key) => value.get(key),
+            Step::Item(index) => value.get(index),
+            Step::Each => value.get(0),
+        })
+    }
 }
 
 impl FromStr for JsonPath {

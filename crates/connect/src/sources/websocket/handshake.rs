@@ -4,7 +4,6 @@
 //! away neither the bytes that came right behind the answer nor the page that came instead of it.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -23,6 +22,7 @@ use tokio_tungstenite::tungstenite::http::header::{HeaderMap, HeaderName, Header
 use url::Url;
 
 use super::super::secrets::{Secrets, redact_url};
+use super::super::tls::tls_config;
 
 /// Longest head of an answer to the upgrade.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -244,16 +244,4 @@ impl Target {
             .map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
         Refusal { error, retry_after }
     }
-}
-
-/// TLS against the certificate authorities that browsers trust.
-fn tls_config() -> Result<Arc<rustls::ClientConfig>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal("TLS has no usable version").with_source(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use thalweg_core::problem::{Place, Problem, nearest};
 use thalweg_core::schema::{Column, ColumnType, EpochUnit, meta};
 
+use super::html::{Clean, Cleaning, HtmlRows, Locale, lower_html};
+use super::http::{lower_binance, lower_http};
 use super::preset::Preset;
 use super::{
     Check, Connector, CsvFormat, FileInput, Finnhub, Format, Heartbeat, JsonFormat, Keep, Notice,
@@ -43,15 +45,32 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
             return None;
         }
     };
-    let (mut columns, column_places) = match columns {
+    let Columns { mut columns, places: column_places, cleaning } = match columns {
         Some(columns) => columns?,
-        None if !preset.columns.is_empty() => (preset.columns, Vec::new()),
+        None if !preset.columns.is_empty() => Columns::of_preset(preset.columns),
         None => {
             let hint = "Columns are declared, such as `columns.price = \"double not null\"`.";
             entry.report(lacks(name, "columns", entry).hint(hint));
             return None;
         }
     };
+    if !is_for_people(&format) && has_cleaning(entry) {
+        return None;
+    }
+    if let (Connector::File(_), Format::Html(_)) = (&connector, &format) {
+        let message = "a page is not read from files: they are read line by line";
+        let place = entry.child("format").place();
+        entry.report(codes::problem(codes::DOES_NOT_FIT, message, place));
+        return None;
+    }
+    if let Some(every) = connector.polled_every()
+        && options.stale_after.is_some_and(|stale_after| stale_after <= every)
+    {
+        let place = entry.child("stale_after").place();
+        let message = "`stale_after` is not longer than the time between two polls";
+        entry.report(codes::problem(codes::DOES_NOT_FIT, message, place));
+        return None;
+    }
     for column in &mut columns {
         column.allow_nan = options.allow_nan;
     }
@@ -64,6 +83,7 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         connector,
         format,
         columns,
+        cleaning,
         checks: options.checks,
         key,
         event_time: event_time.to_owned(),
@@ -150,7 +170,10 @@ fn lower_connector(entry: Entry<'_>) -> Option<Connector> {
     let websocket = entry.child("websocket").written().map(lower_websocket);
     let finnhub = entry.child("finnhub").written().map(lower_finnhub);
     let file = entry.child("file").written().map(lower_file);
-    websocket.or(finnhub).or(file)?
+    let http = entry.child("http").written().map(|http| lower_http(http).map(Connector::Http));
+    let binance = entry.child("binance").written();
+    let binance = binance.map(|binance| lower_binance(binance).map(Connector::Binance));
+    websocket.or(finnhub).or(file).or(http).or(binance)?
 }
 
 fn lower_websocket(entry: Entry<'_>) -> Option<Connector> {
@@ -225,10 +248,44 @@ fn lower_format(entry: Entry<'_>) -> Option<Format> {
             quote: csv.value("quote"),
         })
     });
-    json.or(csv)
+    let html = entry.child("html").written().map(lower_html);
+    json.or(csv).map(Some).or(html.map(|html| html.map(Format::Html)))?
 }
 
-type Columns = (Vec<Column>, Vec<Option<Place>>);
+/// Whether texts of the format are made for people to read.
+fn is_for_people(format: &Format) -> bool {
+    matches!(format, Format::Html(html) if !matches!(html.rows, HtmlRows::Json { .. }))
+}
+
+/// Whether a column says how it is cleaned, which is reported: nothing is cleaned in this format.
+fn has_cleaning(entry: Entry<'_>) -> bool {
+    let mut found = false;
+    for (name, column) in entry.child("columns").members() {
+        if let Some(clean) = column.child("clean").written() {
+            let message = format!("`clean` means nothing for `{name}`: it is not of a web page");
+            let problem = codes::problem(codes::DOES_NOT_FIT, message, clean.place());
+            entry.report(
+                problem.hint("JSON and CSV say numbers exactly; they are read as they are."),
+            );
+            found = true;
+        }
+    }
+    found
+}
+
+/// Columns, with where they are declared and how their texts are read.
+struct Columns {
+    columns: Vec<Column>,
+    places: Vec<Option<Place>>,
+    cleaning: Vec<Cleaning>,
+}
+
+impl Columns {
+    fn of_preset(columns: Vec<Column>) -> Self {
+        let cleaning = vec![Cleaning::default(); columns.len()];
+        Self { columns, places: Vec::new(), cleaning }
+    }
+}
 
 /// The declared columns; the outer none when there are none, the inner when one of them is wrong.
 fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
@@ -237,13 +294,13 @@ fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
         return None;
     }
     let count = members.len();
-    let columns: Vec<Column> =
-        members.iter().filter_map(|(name, column)| lower_column(name, *column)).collect();
+    let (columns, cleaning): (Vec<Column>, Vec<Cleaning>) =
+        members.iter().filter_map(|(name, column)| lower_column(name, *column)).unzip();
     let places = members.iter().map(|(name, _)| Some(name.place.clone())).collect();
-    Some((columns.len() == count).then_some((columns, places)))
+    Some((columns.len() == count).then_some(Columns { columns, places, cleaning }))
 }
 
-fn lower_column(name: &Spanned<String>, entry: Entry<'_>) -> Option<Column> {
+fn lower_column(name: &Spanned<String>, entry: Entry<'_>) -> Option<(Column, Cleaning)> {
     if name.starts_with('_') || name.trim().is_empty() {
         let message = format!("`{name}` cannot name a column");
         let problem = codes::problem(codes::BAD_NAME, message, name.place.clone());
@@ -253,7 +310,17 @@ fn lower_column(name: &Spanned<String>, entry: Entry<'_>) -> Option<Column> {
     let select: Option<String> = entry.get("select");
     let unit: Option<Spanned<EpochUnit>> = entry.spanned("unit");
     let default_unit: EpochUnit = entry.value("unit");
+    let clean: Option<Spanned<Clean>> = entry.spanned("clean");
+    let locale: Option<Locale> = entry.get("locale");
     let declared: Declared = entry.get("type")?;
+    if let Some(clean) = &clean
+        && !holds(declared.kind, clean.value)
+    {
+        let message = format!("a column of type {} cannot hold what `clean` reads", declared.kind);
+        let problem = codes::problem(codes::DOES_NOT_FIT, message, clean.place.clone());
+        entry.report(problem.hint("It reads numbers: decimal(p,s) keeps every digit."));
+        return None;
+    }
     if let Some(unit) = &unit
         && declared.kind != ColumnType::Timestamp
     {
@@ -261,7 +328,7 @@ fn lower_column(name: &Spanned<String>, entry: Entry<'_>) -> Option<Column> {
         entry.report(codes::problem(codes::DOES_NOT_FIT, message, unit.place.clone()));
         return None;
     }
-    Some(Column {
+    let column = Column {
         name: name.value.clone(),
         kind: declared.kind,
         nullable: declared.nullable,
@@ -269,7 +336,21 @@ fn lower_column(name: &Spanned<String>, entry: Entry<'_>) -> Option<Column> {
         unit: (declared.kind == ColumnType::Timestamp)
             .then(|| unit.map_or(default_unit, |unit| unit.value)),
         allow_nan: false,
-    })
+    };
+    Some((column, Cleaning { clean: clean.map(|clean| clean.value), locale }))
+}
+
+/// Whether a column of this type holds what a cleaning reads.
+fn holds(kind: ColumnType, clean: Clean) -> bool {
+    match kind {
+        ColumnType::Text => true,
+        ColumnType::Int
+        | ColumnType::Bigint
+        | ColumnType::Real
+        | ColumnType::Double
+        | ColumnType::Decimal(..) => clean != Clean::Text,
+        _ => false,
+    }
 }
 
 /// A type with its nullability.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thalweg_core::problem::Place;
 use thalweg_core::schema::{Column, ColumnType, EpochUnit};
 
-use super::{Connector, Format, JsonFormat, Notice};
+use super::{Binance, BinanceEndpoint, Connector, Format, JsonFormat, Notice};
 use crate::spanned::Spanned;
 
 /// What a preset brings where the file says nothing.
@@ -33,6 +33,37 @@ impl Preset {
                 Self { format: Some(Format::Json(JsonFormat::default())), ..nothing }
             }
             Connector::Finnhub(_) => Self::finnhub(),
+            Connector::Http(http) => Self {
+                format: Some(Format::Json(JsonFormat::default())),
+                stale_after: silence(http.every, http.timeout),
+                ..nothing
+            },
+            Connector::Binance(binance) => Self::binance(binance),
+        }
+    }
+
+    /// An object for one symbol, an array for several; bars are an array of arrays, their symbol
+    /// written round it.
+    fn binance(binance: &Binance) -> Self {
+        let rows = match binance.poll {
+            BinanceEndpoint::Klines => "$.klines[*]",
+            _ if binance.symbols.len() == 1 => "$",
+            _ => "$[*]",
+        };
+        let event_time = match binance.poll {
+            BinanceEndpoint::TickerPrice => None,
+            BinanceEndpoint::Ticker24Hr => Some("close_time"),
+            BinanceEndpoint::Klines => Some("open_time"),
+        };
+        Self {
+            columns: binance_columns(binance.poll),
+            format: Some(Format::Json(JsonFormat {
+                rows: Some(preset_text(rows)),
+                ..JsonFormat::default()
+            })),
+            key: vec!["symbol".to_owned()],
+            event_time,
+            stale_after: silence(binance.every, Duration::from_secs(30)),
         }
     }
 
@@ -46,10 +77,6 @@ impl Preset {
             select: Some(select.to_owned()),
             unit: (kind == ColumnType::Timestamp).then_some(EpochUnit::Millis),
             allow_nan: false,
-        };
-        let preset_text = |text: &str| Spanned {
-            value: text.to_owned(),
-            place: Place { file: Arc::default(), range: 0..0 },
         };
         Self {
             columns: vec![
@@ -71,4 +98,71 @@ impl Preset {
             stale_after: Duration::from_secs(300),
         }
     }
+}
+
+/// A text that no file holds.
+fn preset_text(text: &str) -> Spanned<String> {
+    Spanned { value: text.to_owned(), place: Place { file: Arc::default(), range: 0..0 } }
+}
+
+/// Silence after which what is polled is dead.
+fn silence(every: Duration, timeout: Duration) -> Duration {
+    every.saturating_mul(3).saturating_add(timeout).max(Duration::from_secs(120))
+}
+
+/// Prices and amounts are texts of eight decimals, and stay exact; times are milliseconds.
+fn binance_columns(poll: BinanceEndpoint) -> Vec<Column> {
+    const AMOUNT: ColumnType = ColumnType::Decimal(28, 8);
+    const PERCENT: ColumnType = ColumnType::Decimal(18, 3);
+    let column = |(name, kind, select): (&str, ColumnType, &str)| Column {
+        name: name.to_owned(),
+        kind,
+        nullable: false,
+        select: Some(select.to_owned()),
+        unit: (kind == ColumnType::Timestamp).then_some(EpochUnit::Millis),
+        allow_nan: false,
+    };
+    let columns: &[(&str, ColumnType, &str)] = match poll {
+        BinanceEndpoint::TickerPrice => {
+            &[("symbol", ColumnType::Text, "symbol"), ("price", AMOUNT, "price")]
+        }
+        BinanceEndpoint::Ticker24Hr => &[
+            ("symbol", ColumnType::Text, "symbol"),
+            ("price_change", AMOUNT, "priceChange"),
+            ("price_change_percent", PERCENT, "priceChangePercent"),
+            ("weighted_avg_price", AMOUNT, "weightedAvgPrice"),
+            ("prev_close_price", AMOUNT, "prevClosePrice"),
+            ("last_price", AMOUNT, "lastPrice"),
+            ("last_qty", AMOUNT, "lastQty"),
+            ("bid_price", AMOUNT, "bidPrice"),
+            ("bid_qty", AMOUNT, "bidQty"),
+            ("ask_price", AMOUNT, "askPrice"),
+            ("ask_qty", AMOUNT, "askQty"),
+            ("open_price", AMOUNT, "openPrice"),
+            ("high_price", AMOUNT, "highPrice"),
+            ("low_price", AMOUNT, "lowPrice"),
+            ("volume", AMOUNT, "volume"),
+            ("quote_volume", AMOUNT, "quoteVolume"),
+            ("open_time", ColumnType::Timestamp, "openTime"),
+            ("close_time", ColumnType::Timestamp, "closeTime"),
+            ("first_id", ColumnType::Bigint, "firstId"),
+            ("last_id", ColumnType::Bigint, "lastId"),
+            ("trades", ColumnType::Bigint, "count"),
+        ],
+        BinanceEndpoint::Klines => &[
+            ("symbol", ColumnType::Text, "$.symbol"),
+            ("open_time", ColumnType::Timestamp, "[0]"),
+            ("open", AMOUNT, "[1]"),
+            ("high", AMOUNT, "[2]"),
+            ("low", AMOUNT, "[3]"),
+            ("close", AMOUNT, "[4]"),
+            ("volume", AMOUNT, "[5]"),
+            ("close_time", ColumnType::Timestamp, "[6]"),
+            ("quote_volume", AMOUNT, "[7]"),
+            ("trades", ColumnType::Bigint, "[8]"),
+            ("taker_buy_volume", AMOUNT, "[9]"),
+            ("taker_buy_quote_volume", AMOUNT, "[10]"),
+        ],
+    };
+    columns.iter().copied().map(column).collect()
 }

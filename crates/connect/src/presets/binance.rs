@@ -1,0 +1,5 @@
+//! Binance: its market data. One file a way to ask for it: [`rest`].
+//!
+//! Not here: columns and formats of what comes back, which the project declares for its preset.
+
+pub mod rest;
