@@ -448,6 +448,14 @@ proptest! {
         check(&case);
         say_progress();
     }
+
+    #[test]
+    fn s23_a_swap_between_epochs_loses_no_row_through_crashes(
+        case in case(),
+        versions in proptest::collection::vec(1..4_u64, 1..6),
+    ) {
+        check_swaps(&case, &versions);
+    }
 }
 
 /// Says how far the many cases of `cargo xtask deep` are, past the capture of the test's output.
@@ -456,13 +464,5 @@ fn say_progress() {
     let done = DONE.fetch_add(1, Ordering::Relaxed) + 1;
     if done.is_multiple_of(10_000) {
         let _ = writeln!(std::io::stderr(), "stream = batch: {done} of {} cases", cases());
-    }
-
-    #[test]
-    fn s23_a_swap_between_epochs_loses_no_row_through_crashes(
-        case in case(),
-        versions in proptest::collection::vec(1..4_u64, 1..6),
-    ) {
-        check_swaps(&case, &versions);
     }
 }
