@@ -28,7 +28,6 @@ use thalweg_stream::sql::Planner;
 use self::columns::declared;
 use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::sides::{self, LATE, LateRecord, QUARANTINE, QuarantineRecord};
-use thalweg_stream::sql::Planner;
 
 /// What system tables look at.
 pub(super) struct World {
@@ -42,7 +41,6 @@ pub(super) struct World {
     pub tables: BTreeMap<String, Arc<Delta>>,
     pub scheduler: OnceLock<Arc<Scheduler>>,
     pub forecasting: Forecasting,
-    pub planner: Planner,
 }
 
 /// Commits of a table that are shown.
