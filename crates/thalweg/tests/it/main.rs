@@ -7,6 +7,7 @@ mod check;
 mod clock;
 mod crash;
 mod hostile;
+mod http;
 mod merged;
 mod models;
 mod postgres;

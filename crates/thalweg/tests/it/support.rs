@@ -243,6 +243,11 @@ impl Simulator {
         Self::start(&[&["--replay", file], options].concat())
     }
 
+    /// Address of its REST and its pages.
+    pub(crate) fn http(&self) -> String {
+        self.url.replacen("ws://", "http://", 1).trim_end_matches("/finnhub").to_owned()
+    }
+
     /// Stops it, and gives what it has counted.
     pub(crate) fn stop(self) -> String {
         self.process.terminate();

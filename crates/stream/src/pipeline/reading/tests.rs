@@ -97,7 +97,7 @@ fn shared(members: usize) -> (Reading, Arc<Facts>) {
     let facts = Arc::new(Facts { end: AtomicUsize::new(1_000), ..Facts::default() });
     let config = IntakeConfig {
         source: "tens".to_owned(),
-        topic: "trades".to_owned(),
+        topic: "tens".to_owned(),
         event_time: meta::RECEIVED_AT.to_owned(),
         max_ahead_micros: None,
         checks: Vec::new(),
