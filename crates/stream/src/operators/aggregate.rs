@@ -155,6 +155,38 @@ impl Aggregate {
     }
 }
 
+/// Rows by the window they fall into. Most fall into the one of the row before.
+#[derive(Default)]
+struct Parts {
+    rows: Vec<Vec<u32>>,
+    // Place in `rows`, by start of the window.
+    places: BTreeMap<i64, usize>,
+    last: Option<(i64, usize)>,
+}
+
+impl Parts {
+    fn add(&mut self, start: i64, row: u32) {
+        let place = match self.last {
+            Some((last, place)) if last == start => place,
+            _ => {
+                let place = *self.places.entry(start).or_insert(self.rows.len());
+                if place == self.rows.len() {
+                    self.rows.push(Vec::new());
+                }
+                self.last = Some((start, place));
+                place
+            }
+        };
+        self.rows[place].push(row);
+    }
+
+    fn by_start(mut self) -> impl Iterator<Item = (i64, Vec<u32>)> {
+        self.places
+            .into_iter()
+            .map(move |(start, place)| (start, std::mem::take(&mut self.rows[place])))
+    }
+}
+
 /// Number of rows of keys or answers.
 fn rows_of((keys, answers): &(Vec<ArrayRef>, Vec<ArrayRef>)) -> usize {
     keys.first().or(answers.first()).map_or(1, |column| column.len())
@@ -190,7 +222,7 @@ impl Operator for Aggregate {
         if is_one && first.saturating_add(size) > watermark.0 {
             return self.update_window(first, &inputs);
         }
-        let mut parts: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        let mut parts = Parts::default();
         let mut late = Vec::new();
         let mut late_starts = Vec::new();
         for row in 0..edges.len() {
@@ -201,10 +233,10 @@ impl Operator for Aggregate {
                 late.push(index);
                 late_starts.push(Timestamp(start));
             } else {
-                parts.entry(start).or_default().push(index);
+                parts.add(start, index);
             }
         }
-        for (start, indices) in parts {
+        for (start, indices) in parts.by_start() {
             let part = inputs.take(&UInt32Array::from(indices))?;
             self.update_window(start, &part)?;
         }

@@ -42,25 +42,39 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The rows at `indices`.
+    /// The rows at `indices`. A column that several aggregates take is copied once.
     pub fn take(&self, indices: &UInt32Array) -> Result<Self> {
-        let take_all = |columns: &[ArrayRef]| -> Result<Vec<ArrayRef>> {
-            columns.iter().map(|column| take(column, indices, None).map_err(engine_error)).collect()
-        };
-        Ok(Self {
-            keys: take_all(&self.keys)?,
-            arguments: self.arguments.iter().map(|args| take_all(args)).collect::<Result<_>>()?,
-            filters: self
-                .filters
-                .iter()
-                .map(|filter| {
-                    let Some(filter) = filter else { return Ok(None) };
-                    let taken = take(filter, indices, None).map_err(engine_error)?;
-                    Ok(Some(taken.as_boolean().clone()))
-                })
-                .collect::<Result<_>>()?,
-            rows: indices.len(),
-        })
+        let mut copies = Copies { indices, made: Vec::new() };
+        let arguments = self.arguments.iter().map(|columns| copies.of_all(columns));
+        let arguments = arguments.collect::<Result<_>>()?;
+        let filters = self.filters.iter().map(|filter| {
+            let Some(filter) = filter else { return Ok(None) };
+            let taken = take(filter, indices, None).map_err(engine_error)?;
+            Ok(Some(taken.as_boolean().clone()))
+        });
+        let filters = filters.collect::<Result<_>>()?;
+        Ok(Self { keys: copies.of_all(&self.keys)?, arguments, filters, rows: indices.len() })
+    }
+}
+
+/// Copies of columns at some indices, each made once.
+struct Copies<'a> {
+    indices: &'a UInt32Array,
+    made: Vec<(&'a ArrayRef, ArrayRef)>,
+}
+
+impl<'a> Copies<'a> {
+    fn of_all(&mut self, columns: &'a [ArrayRef]) -> Result<Vec<ArrayRef>> {
+        columns.iter().map(|column| self.of(column)).collect()
+    }
+
+    fn of(&mut self, column: &'a ArrayRef) -> Result<ArrayRef> {
+        if let Some((_, copy)) = self.made.iter().find(|(of, _)| Arc::ptr_eq(of, column)) {
+            return Ok(Arc::clone(copy));
+        }
+        let copy = take(column, self.indices, None).map_err(engine_error)?;
+        self.made.push((column, Arc::clone(&copy)));
+        Ok(copy)
     }
 }
 
