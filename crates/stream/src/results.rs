@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{filter_record_batch, interleave};
+use arrow::compute::{filter_record_batch, interleave, max, min};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
@@ -17,6 +17,8 @@ use crate::operators::keys::{Keys, nullable};
 
 /// Rows kept beyond the living ones before they are copied together.
 const SLACK_ROWS: usize = 16_384;
+/// Which part of the time that rows span is forgotten at once.
+const FORGET_PART: u32 = 8;
 
 /// Rows by key, shared between the pipeline that writes and those who read.
 pub struct Results {
@@ -32,6 +34,8 @@ struct Inner {
     // By number of key: the row that holds, as (chunk, row).
     places: Vec<(usize, usize)>,
     held: usize,
+    // From when on it is worth while to forget again.
+    forget_at: Timestamp,
     read: Option<RecordBatch>,
 }
 
@@ -81,8 +85,14 @@ impl Results {
     }
 
     /// Forgets the rows whose `column` is before `from`; returns how many.
+    ///
+    /// Looking costs as much as there are rows, so it is done only once `from` has come on by a part
+    /// of the time they span: a row may stay a little longer.
     pub fn forget_before(&self, column: &str, from: Timestamp) -> Result<usize> {
         let mut inner = self.lock();
+        if from < inner.forget_at {
+            return Ok(0);
+        }
         let rows = inner.living()?;
         let Some(times) = rows.column_by_name(column) else {
             return Err(Error::internal(format!("results have no column `{column}`")));
@@ -91,6 +101,9 @@ impl Results {
         let kept: arrow::array::BooleanArray =
             times.iter().map(|time| Some(time.is_none_or(|time| time >= from.0))).collect();
         let forgotten = kept.false_count();
+        let newest = max(times).map_or(from, Timestamp);
+        let oldest = min(times).map_or(from, |oldest| from.max(Timestamp(oldest)));
+        inner.forget_at = oldest.plus(newest.since(oldest) / FORGET_PART);
         if forgotten > 0 {
             let rows = filter_record_batch(&rows, &kept).map_err(engine_error)?;
             inner.replace(&rows)?;
@@ -123,6 +136,7 @@ impl Inner {
             chunks: Vec::new(),
             places: Vec::new(),
             held: 0,
+            forget_at: Timestamp::MIN,
             read: None,
         })
     }
@@ -182,8 +196,9 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::{Int64Array, StringArray, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Schema};
+    use thalweg_core::schema::timestamp_type;
 
     fn rows(rows: &[(&str, i64)]) -> RecordBatch {
         let schema = Schema::new(vec![
@@ -204,5 +219,24 @@ mod tests {
         }
         results.publish();
         assert_eq!(results.read().expect("reads"), rows(&[("a", 600), ("b", -599)]));
+    }
+
+    #[test]
+    fn old_rows_are_forgotten_a_part_at_a_time() {
+        let times = |times: std::ops::Range<i64>| {
+            let schema = Schema::new(vec![Field::new("t", timestamp_type(), false)]);
+            let column = TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC");
+            RecordBatch::try_new(Arc::new(schema), vec![Arc::new(column)]).expect("it fits")
+        };
+        let results = Results::new(times(0..0).schema(), &["t".to_owned()]).expect("key exists");
+        results.apply(&times(0..800)).expect("fits");
+        let forget = |from| results.forget_before("t", Timestamp(from)).expect("it is a time");
+        assert_eq!(forget(0), 0);
+        // An eighth of 799 on, and not before, it is worth a look at all rows.
+        assert_eq!(forget(98), 0);
+        assert_eq!(forget(99), 99);
+        assert_eq!(results.living().expect("reads").num_rows(), 701);
+        assert_eq!(forget(150), 0);
+        assert_eq!(forget(1_000), 701);
     }
 }
