@@ -52,6 +52,8 @@ pub struct Shared {
     pub data: PathBuf,
     /// Id made with the data folder.
     pub incarnation: String,
+    /// Whether anybody can ask while it runs; else the newest rows are not kept for readers.
+    pub has_readers: bool,
     /// The memory that may be held (`runtime.memory`).
     pub memory: Budget,
     /// What the data folder may take of the disk (`runtime.disk`).

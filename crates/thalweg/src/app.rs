@@ -124,6 +124,7 @@ impl App {
             store: Arc::clone(&store),
             data: folder.path.clone(),
             incarnation: folder.incarnation.clone(),
+            has_readers: request.http.is_some(),
             memory: Budget::new("memory", project.runtime.memory_bytes),
             disk: Budget::unlimited("disk"),
         };

@@ -496,7 +496,8 @@ impl Life<'_> {
         }
         let now = self.pipeline.shared.env.clock.now();
         if let Some(tail) = &self.pipeline.tail {
-            tail.push(epoch, now, watermark, &rows);
+            let read = if self.pipeline.shared.has_readers { &rows[..] } else { &[] };
+            tail.push(epoch, now, watermark, read);
             let (age, bytes) = self.pipeline.settings.keep;
             tail.trim(now.minus(age), bytes);
         }
