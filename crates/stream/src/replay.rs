@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -32,6 +33,8 @@ use crate::tail::Ends;
 const CHUNK_FRAMES_MAX: usize = 16_384;
 /// Bytes of frames decoded at a time.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
+/// How long one read waits for an input that has more but does not give it yet.
+const UNSETTLED_WAIT: Duration = Duration::from_millis(100);
 
 /// Rows of a relation that are no longer in its tail.
 #[async_trait]
@@ -179,6 +182,7 @@ struct Replay {
 impl Replay {
     /// The rows of the next chunk that has some.
     async fn next(&mut self) -> Result<Option<Vec<RecordBatch>>> {
+        let mut wait = Duration::ZERO;
         while let Some(part) = self.parts.last_mut() {
             if part.end.is_some_and(|end| part.at >= end) {
                 self.parts.pop();
@@ -189,7 +193,7 @@ impl Replay {
                 frames_max: CHUNK_FRAMES_MAX,
                 bytes_max: CHUNK_BYTES_MAX,
                 until: if is_shown { part.end } else { Some(part.shown_from) },
-                wait: std::time::Duration::ZERO,
+                wait,
             };
             let chunk = part.input.read(part.at, limit).await.map_err(passed_by)?;
             let has_moved = chunk.next > part.at;
@@ -201,7 +205,11 @@ impl Replay {
                         part.at
                     )));
                 }
-                self.parts.pop();
+                if chunk.at_end {
+                    self.parts.pop();
+                }
+                // A file that may still be written is not read yet.
+                wait = UNSETTLED_WAIT;
                 continue;
             }
             let taken = self.intake.take(&chunk.frames, &chunk.oversized)?;

@@ -8,7 +8,8 @@
 use std::ops::{ControlFlow, Range};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Query, SelectItem, SetExpr, Spanned as _, Statement, Visit as _, Visitor, With,
+    Expr, GroupByExpr, Query, SelectItem, SetExpr, Spanned as _, Statement, Visit as _, Visitor,
+    With,
 };
 
 use super::problems::Text;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thalweg_core::env::Env;
@@ -68,6 +69,7 @@ pub(super) fn scheduler(
                         TaskDay::Fixed(day) => Some(*day),
                     };
                     Some(Arc::new(refresh(
+                        env,
                         project,
                         checked,
                         log,
@@ -122,6 +124,7 @@ pub(super) fn scheduler(
 
 #[expect(clippy::too_many_arguments, reason = "a refresh reads the history and writes the table")]
 fn refresh(
+    env: &Env,
     project: &Project,
     checked: &Arc<Checked>,
     log: &Arc<EmbeddedLog>,
@@ -160,6 +163,7 @@ fn refresh(
     let sql = project.stream(stream.as_str()).map(|it| it.sql.as_str().to_owned());
     let compared = layers.of_table(name, checked, pipelines)?;
     Ok(Refresh {
+        env: env.clone(),
         name: name.to_owned(),
         compared,
         layers: Arc::clone(layers),
@@ -182,9 +186,14 @@ fn refresh(
     })
 }
 
+/// How long a commit that is on its way into the history is waited for, and how often it is looked for.
+const COMMIT_WAIT: Duration = Duration::from_secs(2);
+const COMMIT_TICK: Duration = Duration::from_millis(50);
+
 /// Rebuilds the days of a period from the history, holds them against what live says (S18), and moves
 /// the boundary.
 struct Refresh {
+    env: Env,
     name: String,
     // The merged views whose batch side the table is.
     compared: Vec<Compared>,
@@ -206,7 +215,14 @@ impl Task for Refresh {
             None => days_over(context.day, context.period_end),
         };
         if let Some(tail) = &self.tail {
-            let reached = tail.table().watermark;
+            let mut reached = tail.table().watermark;
+            let deadline = self.env.clock.now().plus(COMMIT_WAIT);
+            while reached < last.end() && self.env.clock.now() < deadline {
+                if !self.env.doze(COMMIT_TICK).await {
+                    break;
+                }
+                reached = tail.table().watermark;
+            }
             if reached < last.end() {
                 return Err(Error::unavailable(format!(
                     "the history of `{}` has come to {reached}, the day {last} is not over in it",

