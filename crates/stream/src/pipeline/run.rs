@@ -21,9 +21,9 @@ use super::{Outlet, Parts, Pipeline, PipelineState, too_far_behind};
 use crate::checkpoint::{Checkpoint, Checkpoints, Head, Position, SinkPosition};
 use crate::delivery::{Delivery, DeliveryConfig, DeliveryState, DeliveryStatus, lock};
 use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
-use crate::intake::{self, Intake};
-use crate::operators::Tick;
+use crate::intake::{self, Intake, Refused, shown};
 use crate::operators::expressions::engine_error;
+use crate::operators::{FailedRow, Tick};
 use crate::outbox::OutboxLimits;
 use crate::pipeline::OperatorReading;
 use crate::program::{Program, Sides};
@@ -384,7 +384,7 @@ impl Life<'_> {
         let mut sides = Sides::default();
         let mut quarantine = Vec::new();
         for chunk in chunks {
-            let taken = self.intake.take(&chunk.frames, &chunk.oversized)?;
+            let taken = self.intake.take(chunk)?;
             intake::add(&mut self.ledger, &taken.ledger);
             if let Some(highest) = taken.highest {
                 self.watermark.see(chunk.frames.partition, highest);
@@ -425,13 +425,12 @@ impl Life<'_> {
             rows.extend(program.end_epoch(before, Tick { watermark: reached }, &mut sides)?);
         }
         for (_, failed) in &sides.failed {
-            let (received_at, bytes) = frame_of(chunks, failed.offset);
-            quarantine.push(QuarantineRecord::failed(
+            let refused = failed_row(chunks, failed);
+            quarantine.push(QuarantineRecord::refused(
                 pipeline.name(),
                 record.epoch,
-                failed,
-                received_at,
-                bytes,
+                pipeline.name(),
+                &refused,
             ));
         }
         self.quarantine.write(record.epoch, pipeline.name(), &quarantine, started).await?;
@@ -711,16 +710,25 @@ async fn ring(alarm: &mut Option<Alarm>) {
     }
 }
 
-/// Receipt and bytes of the frame with this offset.
-fn frame_of(chunks: &[Chunk], offset: Offset) -> (Timestamp, &[u8]) {
-    chunks
-        .iter()
-        .find_map(|chunk| {
-            let spans = &chunk.frames.spans;
-            let at = spans.binary_search_by_key(&offset, |span| span.offset).ok()?;
-            Some((spans[at].received_at, chunk.frames.bytes(at)))
-        })
-        .unwrap_or((Timestamp(0), &[]))
+/// A row on which an expression of a stream failed, with the frame it came from.
+fn failed_row(chunks: &[Chunk], row: &FailedRow) -> Refused {
+    let frame = chunks.iter().find_map(|chunk| {
+        let spans = &chunk.frames.spans;
+        let at = spans.binary_search_by_key(&row.offset, |span| span.offset).ok()?;
+        Some((chunk, at))
+    });
+    let bytes = frame.map(|(chunk, at)| shown(&chunk.frames, at)).unwrap_or_default();
+    Refused {
+        partition: u32::try_from(row.partition).unwrap_or(0),
+        offset: row.offset,
+        row: u32::try_from(row.row).ok(),
+        received_at: frame.map_or(Timestamp(0), |(chunk, at)| chunk.frames.spans[at].received_at),
+        reason: row.reason.clone(),
+        check: "expression".to_owned(),
+        bytes: bytes.to_vec(),
+        length: bytes.len() as u64,
+        place: frame.and_then(|(chunk, at)| chunk.place(at)),
+    }
 }
 
 fn late_records(pipeline: &str, epoch: Epoch, sides: &Sides) -> Result<Vec<LateRecord>> {

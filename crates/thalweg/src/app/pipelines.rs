@@ -21,7 +21,7 @@ use thalweg_stream::results::Results;
 use thalweg_stream::tail::Tail;
 
 use super::readers::Boundaries;
-use super::sources;
+use super::sources::{self, Places};
 use crate::check::Checked;
 
 /// Name of the kept results that serve `latest(x)`.
@@ -34,6 +34,7 @@ struct Parcel {
     checked: Arc<Checked>,
     shared: Shared,
     tables: BTreeMap<String, Arc<Delta>>,
+    places: Places,
     source: String,
     stream: Option<String>,
     alert: Option<String>,
@@ -46,6 +47,7 @@ pub(super) fn declare(
     shared: &Shared,
     tables: &BTreeMap<String, Arc<Delta>>,
     boundaries: &Boundaries,
+    places: &Places,
     drain: Option<&Drain>,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
@@ -54,6 +56,7 @@ pub(super) fn declare(
         checked: Arc::clone(checked),
         shared: shared.clone(),
         tables: tables.clone(),
+        places: places.clone(),
         source: source.to_owned(),
         stream: stream.map(str::to_owned),
         alert: alert.map(str::to_owned),
@@ -204,13 +207,10 @@ impl Factory for Parcel {
             .project
             .source(&self.source)
             .ok_or_else(|| Error::internal(format!("no source `{}`", self.source)))?;
-        let (inputs, intake) = sources::input_and_intake(
-            &self.project,
-            source,
-            &self.checked.planner,
-            &self.shared.env,
-            &self.shared.log,
-        )?;
+        let Shared { env, log, store, .. } = &self.shared;
+        let used = self.places.decide(source, env, store).await?;
+        let (inputs, intake) =
+            sources::input_and_intake(source, &self.checked.planner, env, log, used)?;
         let query = match (&self.stream, &self.alert) {
             (Some(stream), _) => Some(&self.checked.streams[stream]),
             (None, Some(alert)) => Some(&self.checked.alerts[alert]),

@@ -6,6 +6,7 @@
 mod check;
 mod clock;
 mod crash;
+mod files;
 mod merged;
 mod postgres;
 mod project;
