@@ -30,7 +30,7 @@ use arrow::array::{
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, is_not_null, is_null};
 use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit,
+    DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit,
     TimestampNanosecondType,
 };
 use arrow::error::ArrowError;
@@ -337,7 +337,10 @@ fn within_bounds(column: &Column, array: ArrayRef) -> Converted {
 
 /// Structures, lists and maps as JSON.
 fn json_of(column: &Column, array: &ArrayRef) -> Result<Converted, ArrowError> {
-    let field = Arc::new(arrow::datatypes::Field::new("v", array.data_type().clone(), true));
+    let keyed = with_text_keys(array.data_type());
+    let cast = cast_with_options(array, &keyed, &CastOptions::default());
+    let array = &cast.unwrap_or_else(|_| Arc::clone(array));
+    let field = Arc::new(Field::new("v", array.data_type().clone(), true));
     let options = arrow::json::EncoderOptions::default().with_explicit_nulls(true);
     let mut encoder = match arrow::json::writer::make_encoder(&field, array, &options) {
         Ok(encoder) => encoder,
@@ -356,6 +359,29 @@ fn json_of(column: &Column, array: &ArrayRef) -> Result<Converted, ArrowError> {
     }
     let texts: StringArray = texts.into_iter().collect();
     Ok(within_bounds(column, Arc::new(texts)))
+}
+
+/// The same type with keys of maps as text, as JSON wants them.
+fn with_text_keys(kind: &DataType) -> DataType {
+    let inner = |field: &Arc<Field>| {
+        let kind = with_text_keys(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(kind))
+    };
+    match kind {
+        DataType::List(item) => DataType::List(inner(item)),
+        DataType::LargeList(item) => DataType::LargeList(inner(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
+        DataType::Map(entries, is_sorted) => match entries.data_type() {
+            DataType::Struct(fields) if fields.len() == 2 => {
+                let key = fields[0].as_ref().clone().with_data_type(DataType::Utf8);
+                let both = vec![Arc::new(key), inner(&fields[1])];
+                let entry = entries.as_ref().clone().with_data_type(DataType::Struct(both.into()));
+                DataType::Map(Arc::new(entry), *is_sorted)
+            }
+            _ => kind.clone(),
+        },
+        _ => kind.clone(),
+    }
 }
 
 /// Values as they are shown.

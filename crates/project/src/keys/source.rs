@@ -189,8 +189,7 @@ pub(super) const KEYS: &[Key] = &[
         Shape::List(&Shape::Table),
         "Places of files in the order of preference: the first one that can be listed and holds a \
          file is read, then and after every start. `system.sources` shows which.",
-    )
-    .example(r#"[{ s3 = { url = "s3://bucket/a.csv" } }, { file = { path = "data/a.csv" } }]"#),
+    ),
     key(
         "source.*.websocket",
         Shape::Table,

@@ -41,7 +41,7 @@ impl S3 {
         let address = self.url.trim_start_matches("http://");
         let mut connection = TcpStream::connect(address).expect("the server listens");
         let head = format!(
-            "PUT /{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "PUT /{path} HTTP/1.1\r\nHost: {address}\r\nx-amz-acl: public-read\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             bytes.len()
         );
         connection.write_all(head.as_bytes()).expect("the server reads");

@@ -88,7 +88,8 @@ async fn grown(
     framing: Framing,
     check_always: bool,
 ) -> Result<Option<(u64, u64)>, ReadError> {
-    let size_then = if known.is_plain { known.end } else { known.size };
+    let is_measured = known.is_plain && !known.is_broken;
+    let size_then = if is_measured { known.end } else { known.size };
     let is_same = match &listed.tag {
         Some(_) => listed.tag == known.tag,
         None => listed.size == size_then && !check_always,

@@ -54,23 +54,25 @@ impl Framing {
         usize::from(self != Self::Array)
     }
 
-    /// What is a frame of bytes that are the last of their file.
-    pub(super) fn last(self, rest: &[u8]) -> Range<usize> {
+    /// What is a frame of bytes that are the last of their file, or all of it.
+    pub(super) fn last(self, rest: &[u8], is_all: bool) -> Range<usize> {
         match self {
             Self::Lines | Self::Csv { .. } => 0..without_return(rest).len(),
             Self::Document | Self::Rows(_) => trimmed(rest),
             Self::Array => match trimmed(rest) {
-                Range { start, end } if &rest[start..end] == b"]" => 0..0,
+                Range { start, end } if !is_all && &rest[start..end] == b"]" => 0..0,
                 whole => whole,
             },
         }
     }
 }
 
-/// Where the bytes are that are no white space.
+/// Where the bytes are that are no white space of JSON.
 fn trimmed(bytes: &[u8]) -> Range<usize> {
-    let start = bytes.len() - bytes.trim_ascii_start().len();
-    start..start + bytes[start..].trim_ascii_end().len()
+    let is_text = |byte: &u8| !b" \t\r\n".contains(byte);
+    let start = bytes.iter().position(is_text).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(is_text).map_or(start, |last| last + 1);
+    start..end
 }
 
 /// Looks for the end of one frame, in as many pieces as it takes.
@@ -269,7 +271,7 @@ pub(super) enum Front {
 pub(super) fn front(framing: Framing, buffer: &[u8]) -> Front {
     let mark = mark_bytes(buffer);
     let start = match framing {
-        Framing::Array => mark + buffer[mark..].len() - buffer[mark..].trim_ascii_start().len(),
+        Framing::Array => mark + trimmed(&buffer[mark..]).start,
         _ => mark,
     };
     if !framing.has_header() {
@@ -352,9 +354,10 @@ mod tests {
         check(array, "[1", &[], "[1");
         check(array, "[1,\"2]", &["1"], ",\"2]");
         check(array, "{\"a\":1}", &[], "{\"a\":1}");
-        assert_eq!(array.last(b"]  \n"), 0..0);
-        assert_eq!(array.last(b" ]1 "), 1..3);
-        assert_eq!(Framing::Document.last(b"\n{}\r\n"), 1..3);
+        assert_eq!(array.last(b"]  \n", false), 0..0);
+        assert_eq!(array.last(b" ]1 ", false), 1..3);
+        assert_eq!(array.last(b"]", true), 0..1);
+        assert_eq!(Framing::Document.last(b"\n{}\r\n", true), 1..3);
         assert_eq!(front(array, b"\xef\xbb\xbf \n["), Front::Whole { header: None, start: 5 });
     }
 

@@ -147,7 +147,7 @@ impl FileInput {
         let mut first = None;
         let scanned =
             scan(framing, &piece.data, begin, one, |start, length| first = Some((start, length)));
-        let last = framing.last(&piece.data[scanned.next..]);
+        let last = framing.last(&piece.data[scanned.next..], false);
         let (start, length) = match first {
             Some(first) => first,
             None if is_last && (1..=FRAME_BYTES_MAX).contains(&last.len()) => {

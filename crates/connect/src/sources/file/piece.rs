@@ -74,16 +74,14 @@ impl PackedFile {
     fn unpack(&mut self, at: u64, bytes_max: usize) {
         loop {
             self.forget_before(at);
-            if self.window_at == at && self.window.len() >= bytes_max {
+            let is_enough = self.window_at == at && self.window.len() >= bytes_max;
+            if is_enough || self.end.is_some() {
                 return;
             }
             match self.unpacker.unpack(&mut self.window) {
                 Progress::Made => {}
                 Progress::Hungry => return,
-                end => {
-                    self.end = Some(end);
-                    return self.forget_before(at);
-                }
+                end => self.end = Some(end),
             }
         }
     }
@@ -162,7 +160,7 @@ impl FileInput {
             Some(file) => file,
             None => self.open_packed(number).await?,
         };
-        if file.end.is_some() {
+        if matches!(file.end, Some(Progress::Ended | Progress::CutOff)) {
             let part = self.read_file(number, file.file_at, 1).await?;
             if !part.data.is_empty() {
                 file = self.open_packed(number).await?;

@@ -175,7 +175,7 @@ impl FileInput {
         }
         self.note_read(at, rest, lines);
         let mark = if at.byte == 0 { mark_bytes(rest) } else { 0 };
-        let last = self.config.framing.last(&rest[mark..]);
+        let last = self.config.framing.last(&rest[mark..], at.byte == 0);
         let start = mark + last.start;
         let line = &rest[start..mark + last.end];
         let is_header = at.byte == 0 && self.config.framing.has_header();

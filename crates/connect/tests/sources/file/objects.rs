@@ -59,7 +59,8 @@ impl S3 {
     /// Makes a bucket or an object.
     async fn put(&self, path: &str, bytes: impl Into<reqwest::Body>) {
         let url = format!("{}/{path}", self.0.url);
-        let answer = reqwest::Client::new().put(url).body(bytes).send().await.unwrap();
+        let put = reqwest::Client::new().put(url).header("x-amz-acl", "public-read");
+        let answer = put.body(bytes).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.status());
     }
 

@@ -178,7 +178,9 @@ async fn json_test_suite() {
                 }
                 Some(Ok(_)) => elements.count <= 1,
                 _ if name(path).starts_with("n_") => {
-                    !elements.reasons.is_empty() || fs::read(path).unwrap().trim_ascii().is_empty()
+                    let bytes = fs::read(path).unwrap();
+                    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+                    !elements.reasons.is_empty() || text.trim_ascii().is_empty()
                 }
                 _ => true,
             };
@@ -193,10 +195,20 @@ async fn json_test_suite() {
 async fn csv_spectrum() {
     let Some(folder) = recorded("csv-spectrum") else { return };
     for path in files(&folder.join("csvs")) {
-        let (names, outcome) = csv(&path, true, None).await;
+        // One of them is in Latin-1, and so is what is expected of it.
+        let bytes = fs::read(&path).unwrap();
+        let label = std::str::from_utf8(&bytes).map_or(Some("windows-1252"), |_| None);
+        let (names, outcome) = csv(&path, true, label).await;
+        let encoding = Encoding::for_label(label.unwrap_or("utf-8").as_bytes()).unwrap();
         let expected = folder.join("json").join(name(&path)).with_extension("json");
+        // One row is written without an array round it.
+        let expected = fs::read(expected).unwrap();
+        let expected = match serde_json::from_str(&encoding.decode(&expected).0).unwrap() {
+            Value::Array(rows) => rows,
+            row => vec![row],
+        };
         let expected: Vec<BTreeMap<String, String>> =
-            serde_json::from_slice(&fs::read(expected).unwrap()).unwrap();
+            expected.into_iter().map(|row| serde_json::from_value(row).unwrap()).collect();
         let found: Vec<BTreeMap<String, String>> = outcome
             .rows
             .iter()
@@ -293,6 +305,9 @@ async fn parquet_files() {
             encrypted if encrypted.ends_with(".encrypted") => {
                 outcome.count == 0 && reasons.contains("encrypted")
             }
+            // A footer that the library does not read, and a page that unpacks to 1 GiB.
+            "dict-page-offset-zero.parquet" => reasons.contains("list element type"),
+            "large_string_map.brotli.parquet" => reasons.contains("a page of 1073741828 bytes"),
             _ => reasons.is_empty(),
         };
         if !is_right {
