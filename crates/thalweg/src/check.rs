@@ -2,22 +2,19 @@
 //!
 //! `check` and `run` share this path. What comes out is what the server is built from.
 
+mod carried;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use thalweg_connect::codecs::columns::carried_columns;
-use thalweg_connect::sources::file::{RowFormat, carried_schema};
-use thalweg_core::env::Disk;
 use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
-use thalweg_core::schema::{Column, source_schema, timestamp_type};
+use thalweg_core::schema::{source_schema, timestamp_type};
 use thalweg_jobs::Schedule;
-use thalweg_log::OsDisk;
 use thalweg_project::{
-    Connector, Emit, Format, Loaded, Location, Mode as SinkMode, Project, Source, SqlText, Stream,
-    Table, TableInput, Target, View, ViewInput,
+    Emit, Loaded, Mode as SinkMode, Project, SqlText, Stream, Table, TableInput, Target, View,
+    ViewInput,
 };
 use thalweg_stream::intake::prepare_checks;
 use thalweg_stream::program::{self, Shape, StreamQuery, visible};
@@ -44,7 +41,7 @@ pub(crate) struct Checked {
 
 /// Types everything; problems are added to those that loading found.
 pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
-    let carried = carry_columns(loaded.project.as_mut()?, &mut loaded.broken);
+    let carried = carried::carry_columns(loaded.project.as_mut()?, &mut loaded.broken);
     loaded.problems.extend(carried);
     let project = loaded.project.as_ref()?;
     let mut typing = Typing {
@@ -75,52 +72,6 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
         })
     });
     Some(checked)
-}
-
-/// Gives sources that declare no columns those that the first of their files on this machine
-/// carries, and says what keeps them from it.
-fn carry_columns(project: &mut Project, broken: &mut BTreeSet<String>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for source in project.sources.iter_mut().filter(|source| source.columns.is_empty()) {
-        let found = match first_columns(source) {
-            Ok(columns) => source.carry(columns),
-            Err(error) => {
-                let place = source.name.place.clone();
-                let message = format!("the columns of `{}` are not known", source.name.value);
-                let mut problem = problem("T0302", message, Some(error.message), place);
-                let hint = "Declare `columns`, or put a file there whose columns can be read.";
-                problem.hint = Some(hint.to_owned());
-                vec![problem]
-            }
-        };
-        if !found.is_empty() {
-            broken.insert(source.name.value.clone());
-        }
-        problems.extend(found);
-    }
-    problems
-}
-
-/// The columns of the first file of a source that is on this machine.
-fn first_columns(source: &Source) -> thalweg_core::Result<Vec<Column>> {
-    let format = match source.format {
-        Format::Parquet => RowFormat::Parquet,
-        Format::Avro => RowFormat::Avro,
-        Format::Json(_) | Format::Csv(_) => {
-            return Err(thalweg_core::Error::invalid("its format carries no columns"));
-        }
-    };
-    let Connector::File(file) = &source.connector else {
-        return Err(thalweg_core::Error::invalid("a feed carries no columns"));
-    };
-    let path = file.places.iter().find_map(|place| match &place.location {
-        Location::Disk(path) => Some(path.to_string_lossy()),
-        _ => None,
-    });
-    let path =
-        path.ok_or_else(|| thalweg_core::Error::invalid("none of its files is on this machine"))?;
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    Ok(carried_columns(&*carried_schema(&disk, &path, format)?))
 }
 
 struct Typing<'a> {
