@@ -93,8 +93,8 @@ fn every_format(folder: &Path, avro: &Path, s3: &S3, rate: Option<&str>) -> Proj
         (
             "objects",
             format!(
-                "s3 = {{ url = \"s3://market/in/*.csv\", endpoint = \"{s3}\", anonymous = true }}\n\
-             {s3_rate}format.csv = {{}}\n{columns}"
+                "s3.url = \"s3://market/in/*.csv\"\ns3.endpoint = \"{s3}\"\ns3.anonymous = true\n\
+                 {s3_rate}format.csv = {{}}\n{columns}"
             ),
         ),
     ];
@@ -164,7 +164,7 @@ columns = {{ id = "bigint not null", first_name = "text", last_name = "text", ag
 [source.cities]
 file.path = "{}"
 format.csv = {{ delimiter = "|" }}
-columns = {{ City = "text", "State short" = "text" }}
+columns = {{ City = "text", state = {{ type = "text", select = "State short" }} }}
 [table.customers_t]
 from = "customers"
 delta.path = "lake/customers"
