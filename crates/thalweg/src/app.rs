@@ -132,6 +132,7 @@ impl App {
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
         let boundaries = readers::Boundaries::open(&project, &tables).await?;
         let places = sources::Places::default();
+        places.recall(&project.sources, &store).await?;
         let pipelines = pipelines::declare(
             &project,
             &checked,

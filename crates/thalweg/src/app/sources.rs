@@ -24,7 +24,8 @@ use thalweg_core::store::{Expected, Store};
 use thalweg_core::topic::TopicPartition;
 use thalweg_core::{Error, Result};
 use thalweg_project::{
-    Connector, CsvFormat, FilePlace, Format, JsonFormat, JsonLayout, Location, Secret, Source,
+    Connector, CsvFormat, FileInput as FileSource, FilePlace, Format, JsonFormat, JsonLayout,
+    Location, Secret, Source,
 };
 use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::sql::Planner;
@@ -218,6 +219,12 @@ struct Decided {
     turn: tokio::sync::Mutex<()>,
 }
 
+impl Decided {
+    fn set(&self, source: &str, used: usize) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(source.to_owned(), used);
+    }
+}
+
 /// Kind of the rows that hold the decisions, by source.
 const DECISIONS: &str = "file_place";
 
@@ -235,6 +242,20 @@ impl Places {
             _ => self.used(source.name.as_str()),
         };
         Some(place(file.places.get(used?)?).to_string())
+    }
+
+    /// Takes back what was decided in an earlier life, for those who only look.
+    pub(super) async fn recall(&self, sources: &[Source], store: &Arc<dyn Store>) -> Result<()> {
+        for source in sources {
+            let Connector::File(file) = &source.connector else { continue };
+            let name = source.name.as_str();
+            if file.places.len() > 1
+                && let Some(used) = stored(name, file, store).await?
+            {
+                self.0.set(name, used);
+            }
+        }
+        Ok(())
     }
 
     /// Decides where the files of a source are read from: the first of its places that can be
@@ -258,24 +279,34 @@ impl Places {
         if let Some(used) = self.used(name) {
             return Ok(used);
         }
-        let places: Vec<Place> = file.places.iter().map(place).collect();
-        let stored = store.get(DECISIONS, name).await?;
-        let known = stored.as_ref().and_then(|row| {
-            places.iter().position(|place| row.value.as_str() == Some(&place.to_string()))
-        });
-        let used = match known {
+        let used = match stored(name, file, store).await? {
             Some(used) => used,
             None => {
+                let places: Vec<Place> = file.places.iter().map(place).collect();
                 let used = first_that_works(name, &places, env).await?;
                 let shown = places[used].to_string().into();
                 store.put(DECISIONS, name, Expected::Any, &shown).await?;
+                let place = &places[used];
+                if used > 0 {
+                    tracing::warn!(source = name, %place, "files are read from a fall-back");
+                } else {
+                    tracing::info!(source = name, %place, "files are read from the first place");
+                }
                 used
             }
         };
-        tracing::info!(source = name, place = %places[used], "files are read from this place");
-        self.0.used.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), used);
+        self.0.set(name, used);
         Ok(used)
     }
+}
+
+/// The place that was decided for a source, as far as the project still names it.
+async fn stored(name: &str, file: &FileSource, store: &Arc<dyn Store>) -> Result<Option<usize>> {
+    let row = store.get(DECISIONS, name).await?;
+    Ok(row.and_then(|row| {
+        let is_it = |it: &FilePlace| row.value.as_str() == Some(&place(it).to_string());
+        file.places.iter().position(is_it)
+    }))
 }
 
 async fn first_that_works(name: &str, places: &[Place], env: &Env) -> Result<usize> {

@@ -177,7 +177,9 @@ delta.path = "lake/cities"
     ));
     let said = project.drain().ended_with(0);
     project.balances();
-    assert!(said.stderr.contains("files are read from this place"), "{}", said.stderr);
+    assert!(said.stderr.contains("files are read from a fall-back"), "{}", said.stderr);
+    let reads = project.rows("SELECT reads FROM system.sources WHERE name = 'customers'");
+    assert_eq!(reads, [json!({"reads": customers})]);
     assert_eq!(project.count("SELECT count(*) FROM customers_t"), 667);
     assert_eq!(project.count("SELECT count(*) FROM cities_t"), 63_210);
     let usa = "SELECT count(*) FROM customers_t WHERE upper(trim(split_part(location, ',', 1))) \

@@ -155,6 +155,7 @@ impl FileInput {
         at: u64,
         bytes_max: usize,
     ) -> Result<Piece, ReadError> {
+        let _busy = self.env.clock.busy();
         let kept = self.packed.take().filter(|file| file.number == number && file.window_at <= at);
         let mut file = match kept {
             Some(file) => file,
@@ -223,6 +224,7 @@ impl FileInput {
         length: u64,
     ) -> Result<Part, ReadError> {
         let buffer = self.buffer();
+        let _busy = self.env.clock.busy();
         let stretch = &self.manifest.files[number];
         let watched = Watched::new(&stretch.prints, stretch.tag.as_deref());
         let range = at..at.saturating_add(length);

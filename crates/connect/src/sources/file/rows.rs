@@ -168,6 +168,7 @@ impl FileInput {
 
     /// The open file at a position, with rows unless there are no more.
     async fn rows_at(&mut self, format: RowFormat, at: Position) -> Result<OpenRows, RowError> {
+        let _busy = self.env.clock.busy();
         let kept = self.rows.take();
         let mut open = match kept.filter(|open| open.number == at.number && open.next == at.byte) {
             Some(open) => open,
@@ -233,6 +234,7 @@ impl FileInput {
             return Ok(Step::Moved(at.next_stretch()));
         }
         // The last file grows where it is.
+        let _busy = self.env.clock.busy();
         let stretch = &self.manifest.files[number];
         let watched = Watched::new(&stretch.prints, stretch.tag.as_deref());
         let part = match self.files.read(&stretch.path, 0..0, watched, BytesMut::new()).await {
@@ -286,6 +288,7 @@ impl FileInput {
     }
 
     async fn first_row(&mut self, format: RowFormat, number: usize) -> Result<Option<RecordBatch>> {
+        let _busy = self.env.clock.busy();
         let stretch = &self.manifest.files[number];
         let (path, prints, from) = (stretch.path.clone(), stretch.prints, stretch.start);
         let (files, runtime) = (Arc::clone(&self.files), tokio::runtime::Handle::current());

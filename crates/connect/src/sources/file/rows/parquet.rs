@@ -11,9 +11,10 @@
 //!
 //! Types are those of Parquet itself; what a writer says in `ARROW:schema` is not looked at.
 
+use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -82,13 +83,14 @@ impl ParquetRows {
                 skipped -= rows;
                 group += 1;
             }
-            let bytes = Pages { bytes, has_nested };
+            let bytes = Pages { bytes, has_nested, judged: Arc::default() };
             Ok(Self { bytes, metadata, schema, group, reader: None, skipped })
         })
     }
 
     /// The next group, from the row that is wanted on; none behind the last.
     fn next_reader(&mut self) -> Result<Option<ParquetRecordBatchReader>, RowError> {
+        self.bytes.judged = Arc::default();
         let Some(group) = self.metadata.metadata().row_groups().get(self.group) else {
             return Ok(None);
         };
@@ -203,6 +205,7 @@ fn judge(metadata: &ParquetMetaData, size: u64) -> Result<(), RowError> {
     };
     let mut rows = 0_i64;
     for group in metadata.row_groups() {
+        let mut chunks = Vec::with_capacity(group.num_columns());
         if group.num_rows() < 0 || group.total_byte_size() < 0 {
             return wrong("a row group has a negative length");
         }
@@ -216,6 +219,7 @@ fn judge(metadata: &ParquetMetaData, size: u64) -> Result<(), RowError> {
             if !lies_within(start, column.compressed_size()) || column.num_values() < 0 {
                 return wrong("a column lies beyond its end");
             }
+            chunks.push((start, start + column.compressed_size()));
             if column.file_path().is_some() {
                 return wrong("a column stands in another file");
             }
@@ -223,6 +227,11 @@ fn judge(metadata: &ParquetMetaData, size: u64) -> Result<(), RowError> {
             {
                 return wrong("a column has another number of rows than its group");
             }
+        }
+        // What is a header for one column must not be data of another.
+        chunks.sort_unstable();
+        if chunks.windows(2).any(|pair| pair[0].1 > pair[1].0) {
+            return wrong("two columns lie in one place");
         }
     }
     if rows >> 40 != 0 { wrong("it has more than a trillion rows") } else { Ok(()) }
@@ -248,11 +257,19 @@ fn with_views(metadata: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, Row
 struct Pages {
     bytes: Arc<FileBytes>,
     has_nested: bool,
+    // Where the data of pages begin whose headers were looked at, and whether they have any: the
+    // reader asks for them apart when it has only peeked at the header.
+    judged: Arc<Mutex<HashMap<u64, bool>>>,
 }
 
 impl Pages {
-    /// Looks at the header of the page at `start`.
+    /// Looks at the header of the page at `start`, unless its data begin there.
     fn judge_page(&self, start: u64) -> ParquetResult<()> {
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_data = judged.remove(&start);
+        if has_data == Some(true) {
+            return Ok(());
+        }
         let wrong = |what: String| Err(ParquetError::General(what));
         let mut header = self.bytes.some(start).map_err(|error| self.failed(error))?;
         let mut walked = thrift::walk(&header);
@@ -265,6 +282,8 @@ impl Pages {
         }
         let numbers = match walked {
             Ok(numbers) => numbers,
+            // No data, and behind them no header either.
+            Err(_) if has_data == Some(false) => return Ok(()),
             Err(fault) => return wrong(format!("a page header: {fault}")),
         };
         let number = |path: &[i16]| numbers.get(path).unwrap_or_default();
@@ -282,6 +301,7 @@ impl Pages {
         if !(0..=unpacked.saturating_mul(8)).contains(&entries) {
             return wrong("a dictionary has more entries than bytes".to_owned());
         }
+        judged.insert(start + numbers.length as u64, packed > 0);
         Ok(())
     }
 

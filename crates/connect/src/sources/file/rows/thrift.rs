@@ -12,12 +12,16 @@ pub(super) type Fault = &'static str;
 
 /// Integers of a structure, and of structures in it, by the numbers of their fields.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Integers(Vec<(Vec<i16>, i64)>);
+pub(super) struct Integers {
+    found: Vec<(Vec<i16>, i64)>,
+    /// Length of the structure in bytes.
+    pub(super) length: usize,
+}
 
 impl Integers {
     /// The integer behind these field numbers.
     pub(super) fn get(&self, path: &[i16]) -> Option<i64> {
-        self.0.iter().find(|(at, _)| at == path).map(|(_, value)| *value)
+        self.found.iter().find(|(at, _)| at == path).map(|(_, value)| *value)
     }
 }
 
@@ -29,6 +33,7 @@ impl Integers {
 pub(super) fn walk(bytes: &[u8]) -> Result<Integers, Fault> {
     let mut walker = Walker { bytes, path: Vec::new(), integers: Integers::default() };
     walker.structure(0)?;
+    walker.integers.length = bytes.len() - walker.bytes.len();
     Ok(walker.integers)
 }
 
@@ -105,7 +110,7 @@ impl Walker<'_> {
             4..=6 => {
                 let value = self.zigzag()?;
                 if is_field {
-                    self.integers.0.push((self.path.clone(), value));
+                    self.integers.found.push((self.path.clone(), value));
                 }
                 Ok(())
             }
@@ -131,10 +136,10 @@ impl Walker<'_> {
             },
             12 => {
                 // Numbers in structures of lists have no place of their own.
-                let kept = (!is_field).then(|| self.integers.0.len());
+                let kept = (!is_field).then(|| self.integers.found.len());
                 self.structure(depth + 1)?;
                 if let Some(length) = kept {
-                    self.integers.0.truncate(length);
+                    self.integers.found.truncate(length);
                 }
                 Ok(())
             }
@@ -169,7 +174,7 @@ mod tests {
         let found = walk(&bytes).expect("a structure");
         assert_eq!(found.get(&[2]), Some(100));
         assert_eq!(found.get(&[5, 1]), Some(7));
-        assert_eq!(found.get(&[3]), None);
+        assert_eq!((found.get(&[3]), found.length), (None, bytes.len()));
         for cut in 0..bytes.len() {
             assert!(walk(&bytes[..cut]).is_err(), "{cut}");
         }
