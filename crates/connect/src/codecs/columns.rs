@@ -109,7 +109,13 @@ impl ColumnsDecoder {
             .enumerate()
             .filter_map(|(frame, reason)| {
                 let reason = reason.clone()?;
-                Some(Reject { frame, offset: spans[frame].offset, row: Some(0), reason, excerpt: None })
+                Some(Reject {
+                    frame,
+                    offset: spans[frame].offset,
+                    row: Some(0),
+                    reason,
+                    excerpt: None,
+                })
             })
             .collect();
         let lenient =
