@@ -45,7 +45,7 @@ fn first_columns(source: &Source) -> Result<Vec<Column>> {
     let format = match source.format {
         Format::Parquet => RowFormat::Parquet,
         Format::Avro => RowFormat::Avro,
-        Format::Json(_) | Format::Csv(_) => {
+        Format::Json(_) | Format::Csv(_) | Format::Html(_) => {
             return Err(Error::invalid("its format carries no columns"));
         }
     };
