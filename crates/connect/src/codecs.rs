@@ -1,7 +1,8 @@
 //! Codecs: frames to rows with typed columns.
 //!
-//! One file a format: [`json`], [`csv`], [`html`]. All fill the same buffers (`rows`) and read the
-//! same spellings (`text`), so a `timestamp` means the same whatever brought it.
+//! One file a format: [`json`], [`csv`] and [`html`] fill the same buffers (`rows`) and read the same
+//! spellings (`text`), so a `timestamp` means the same whatever brought it. Parquet and Avro come as
+//! columns, which [`columns`] makes those that were declared.
 //!
 //! # What each column type accepts
 //!
@@ -24,6 +25,7 @@
 //!
 //! Not here: how bytes are cut into frames (`sources`), and checks and quarantine (crate `stream`).
 
+pub mod columns;
 pub mod csv;
 pub mod html;
 pub mod json;

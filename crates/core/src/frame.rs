@@ -1,8 +1,10 @@
 //! Frames: what a source receives, before it is decoded.
 //!
 //! A frame is one WebSocket message, one HTTP body, one line of a file. [`Frames`] holds many of
-//! them in one buffer, so that reading and decoding neither copy nor allocate per frame.
+//! them in one buffer, so that reading and decoding neither copy nor allocate per frame. Formats
+//! that keep columns (Parquet, Avro files) bring rows instead of bytes; a row is then a frame.
 
+use arrow_array::RecordBatch;
 use bytes::Bytes;
 
 use crate::time::Timestamp;
@@ -31,6 +33,8 @@ pub struct Frames {
     pub data: Bytes,
     /// One span a frame.
     pub spans: Vec<FrameSpan>,
+    /// Where the format keeps columns: row `i` is frame `i`, and spans are empty.
+    pub rows: Option<RecordBatch>,
 }
 
 /// Where one frame lies in its buffer, and what is known of it.

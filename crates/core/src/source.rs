@@ -5,6 +5,7 @@
 //! files) is an `Input`, and the only thing a pipeline ever reads. Retry, rate limits and metrics
 //! wrap any of them and are not here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -146,6 +147,50 @@ pub struct Chunk {
     pub manifest: Option<String>,
     /// Frames too long to be handed over.
     pub oversized: Vec<Oversized>,
+    /// Parts that cannot be read, each counted as a frame.
+    pub unreadable: Vec<Unreadable>,
+    /// Where its first frame stands, for people; none where an offset says it all.
+    pub origin: Option<Origin>,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Path or address of the file.
+    pub file: Arc<str>,
+    /// Number of the line or row, from 1.
+    pub number: u64,
+    /// Whether it is a row, not a line.
+    pub is_row: bool,
+}
+
+impl Chunk {
+    /// Where frame `index` stands, such as `data/a.csv:17` or `data/a.parquet row 17`.
+    pub fn place(&self, index: usize) -> Option<String> {
+        let origin = self.origin.as_ref()?;
+        if origin.is_row {
+            return Some(format!("{} row {}", origin.file, origin.number + index as u64));
+        }
+        let spans = &self.frames.spans;
+        let (first, at) = (spans.first()?.start as usize, spans.get(index)?.start as usize);
+        let before = self.frames.data.get(first..at).unwrap_or_default();
+        Some(format!("{}:{}", origin.file, origin.number + line_ends(before)))
+    }
+
+    /// Where what is oversized or unreadable in it stands.
+    pub fn place_of_first(&self) -> Option<String> {
+        let Origin { file, number, is_row } = self.origin.as_ref()?;
+        Some(if *is_row { format!("{file} row {number}") } else { format!("{file}:{number}") })
+    }
+}
+
+/// How many lines end in a text: at `\n`, or at `\r` where it has no `\n`.
+pub fn line_ends(text: &[u8]) -> u64 {
+    let count = |wanted: u8| text.iter().filter(|byte| **byte == wanted).count() as u64;
+    match count(b'\n') {
+        0 => count(b'\r'),
+        lines => lines,
+    }
 }
 
 /// A frame that was too long to be handed over.
@@ -158,5 +203,18 @@ pub struct Oversized {
     /// Its whole length in bytes.
     pub length: u64,
     /// Its first bytes, at most 64 KiB.
+    pub head: Bytes,
+}
+
+/// A part of a file that cannot be read: it is damaged, or not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where it begins.
+    pub offset: Offset,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What could be read of its first frame, at most 64 KiB.
     pub head: Bytes,
 }

@@ -23,9 +23,9 @@ pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
 pub use runtime::{DiskBudget, Runtime, Server};
 pub use sink::{Mode, PostgresTable, Sink, Target};
 pub use source::{
-    Binance, BinanceEndpoint, Check, Clean, Cleaning, Connector, CsvFormat, FileInput, Finnhub,
-    Format, Heartbeat, HtmlFormat, HtmlRows, Http, JsonFormat, Keep, Locale, Notice, OnInvalid,
-    Pages, PagesBy, PollEmit, Source, Websocket,
+    Binance, BinanceEndpoint, Check, Clean, Cleaning, Connector, CsvFormat, FileInput, FilePlace,
+    Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, JsonFormat, JsonLayout, Keep, Locale,
+    Location, Notice, OnInvalid, Pages, PagesBy, PollEmit, S3, Source, Websocket,
 };
 pub use stream::{Emit, Stream};
 pub use table::{Partition, Table, TableInput};

@@ -3,11 +3,13 @@
 //! Decoding, rows from the future (S2), and the source's checks (S13), in that order. Every pipeline
 //! of a source runs the same intake; only the source's own keeps what was refused and the counts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow_json::LineDelimitedWriter;
 use datafusion::common::{DFSchema, ToDFSchema};
 use datafusion::physical_expr::PhysicalExpr;
 use thalweg_core::decode::{Decoder, FrameCounts};
@@ -15,7 +17,7 @@ use thalweg_core::frame::Frames;
 use thalweg_core::ledger::SourceLedger;
 use thalweg_core::problem::SqlProblem;
 use thalweg_core::schema::{meta, with_topic};
-use thalweg_core::source::Oversized;
+use thalweg_core::source::Chunk;
 use thalweg_core::time::Timestamp;
 use thalweg_core::topic::Offset;
 use thalweg_core::{Error, Result};
@@ -81,6 +83,8 @@ pub struct Refused {
     pub bytes: Vec<u8>,
     /// Whole length of the frame.
     pub length: u64,
+    /// Where it stands in its file, such as `data/a.csv:17`; none for what comes from no file.
+    pub place: Option<String>,
 }
 
 /// Bytes of a refused frame that are kept (S13).
@@ -173,15 +177,30 @@ impl Intake {
         &self.schema
     }
 
-    /// Takes frames.
-    pub fn take(&mut self, frames: &Frames, oversized: &[Oversized]) -> Result<Taken> {
+    /// Takes what a read brought.
+    pub fn take(&mut self, chunk: &Chunk) -> Result<Taken> {
+        let Chunk { frames, oversized, unreadable, .. } = chunk;
         let decoded = self.decoder.decode(frames)?;
+        let set_aside = (oversized.len() + unreadable.len()) as u64;
         let mut ledger = SourceLedger {
-            frames_received: (frames.len() + oversized.len()) as u64,
+            frames_received: frames.len() as u64 + set_aside,
             ..counts(decoded.frames)
         };
-        ledger.frames_quarantined += oversized.len() as u64;
+        ledger.frames_quarantined += set_aside;
         let mut refused = Vec::new();
+        for part in unreadable {
+            refused.push(Refused {
+                partition: frames.partition,
+                offset: part.offset,
+                row: None,
+                received_at: part.received_at,
+                reason: part.reason.clone(),
+                check: "decode".to_owned(),
+                bytes: part.head[..part.head.len().min(BYTES_KEPT_MAX)].to_vec(),
+                length: part.head.len() as u64,
+                place: chunk.place_of_first(),
+            });
+        }
         for frame in oversized {
             refused.push(Refused {
                 partition: frames.partition,
@@ -192,6 +211,7 @@ impl Intake {
                 check: "decode".to_owned(),
                 bytes: frame.head[..frame.head.len().min(BYTES_KEPT_MAX)].to_vec(),
                 length: frame.length,
+                place: chunk.place_of_first(),
             });
         }
         for reject in decoded.rejects {
@@ -199,7 +219,10 @@ impl Intake {
                 ledger.rows_decoded += 1;
                 ledger.rows_quarantined += 1;
             }
-            let bytes = reject.excerpt.as_deref().unwrap_or_else(|| frames.bytes(reject.frame));
+            let bytes = match &reject.excerpt {
+                Some(excerpt) => Cow::Borrowed(&excerpt[..]),
+                None => shown(frames, reject.frame),
+            };
             refused.push(Refused {
                 partition: frames.partition,
                 offset: reject.offset,
@@ -209,14 +232,15 @@ impl Intake {
                 check: "decode".to_owned(),
                 bytes: bytes[..bytes.len().min(BYTES_KEPT_MAX)].to_vec(),
                 length: bytes.len() as u64,
+                place: chunk.place(reject.frame),
             });
         }
         let mut rows = decoded.rows;
         ledger.rows_decoded += rows.num_rows() as u64;
         if let Some(limit) = self.config.max_ahead_micros {
-            rows = self.refuse_future(rows, limit, frames, &mut refused)?;
+            rows = self.refuse_future(rows, limit, chunk, &mut refused)?;
         }
-        rows = self.run_checks(rows, frames, &mut refused)?;
+        rows = self.run_checks(rows, chunk, &mut refused)?;
         let refused_rows = refused.iter().filter(|it| it.row.is_some() && it.check != "decode");
         ledger.rows_quarantined += refused_rows.count() as u64;
         ledger.rows_valid += rows.num_rows() as u64;
@@ -253,7 +277,7 @@ impl Intake {
         &self,
         rows: RecordBatch,
         limit: i64,
-        frames: &Frames,
+        chunk: &Chunk,
         refused: &mut Vec<Refused>,
     ) -> Result<RecordBatch> {
         let times = rows.column(self.event_time).as_primitive::<TimestampMicrosecondType>().clone();
@@ -267,7 +291,7 @@ impl Intake {
                 )
             })
             .collect();
-        self.keep(rows, &fine, "max_ahead", frames, refused, |row| {
+        self.keep(rows, &fine, "max_ahead", chunk, refused, |row| {
             format!(
                 "the event time {} is more than {} s ahead of its receipt",
                 Timestamp(times.value(row)),
@@ -279,7 +303,7 @@ impl Intake {
     fn run_checks(
         &self,
         mut rows: RecordBatch,
-        frames: &Frames,
+        chunk: &Chunk,
         refused: &mut Vec<Refused>,
     ) -> Result<RecordBatch> {
         for (name, check) in &self.checks {
@@ -287,7 +311,7 @@ impl Intake {
             let (passed, evaluated) = evaluate(std::slice::from_ref(check), &rows, &mut failed)?;
             for row in failed {
                 let row_number = u32::try_from(row.row).unwrap_or(0);
-                refused.push(refusal(frames, row.offset, row_number, name, row.reason));
+                refused.push(refusal(chunk, row.offset, row_number, name, row.reason));
             }
             let passed = passed[0].as_boolean();
             // A check passes on true or NULL.
@@ -295,7 +319,7 @@ impl Intake {
                 None => passed.clone(),
                 Some(_) => passed.iter().map(|it| Some(it.unwrap_or(true))).collect(),
             };
-            rows = self.keep(evaluated, &fine, name, frames, refused, |_| {
+            rows = self.keep(evaluated, &fine, name, chunk, refused, |_| {
                 format!("check `{name}` failed")
             })?;
         }
@@ -307,7 +331,7 @@ impl Intake {
         rows: RecordBatch,
         fine: &BooleanArray,
         check: &str,
-        frames: &Frames,
+        chunk: &Chunk,
         refused: &mut Vec<Refused>,
         reason: impl Fn(usize) -> String,
     ) -> Result<RecordBatch> {
@@ -318,28 +342,37 @@ impl Intake {
         let numbers = column::<Int32Type>(&rows, meta::ROW)?;
         for row in (0..fine.len()).filter(|row| !fine.value(*row)) {
             let number = u32::try_from(numbers.value(row)).unwrap_or(0);
-            refused.push(refusal(frames, offsets.value(row), number, check, reason(row)));
+            refused.push(refusal(chunk, offsets.value(row), number, check, reason(row)));
         }
         filter_record_batch(&rows, fine).map_err(engine_error)
     }
 }
 
-fn refusal(frames: &Frames, offset: Offset, row: u32, check: &str, reason: String) -> Refused {
-    let frame = frames.spans.binary_search_by_key(&offset, |span| span.offset);
-    let (bytes, received_at) = match frame {
-        Ok(frame) => (frames.bytes(frame), frames.spans[frame].received_at),
-        Err(_) => (&[][..], Timestamp(0)),
-    };
+fn refusal(chunk: &Chunk, offset: Offset, row: u32, check: &str, reason: String) -> Refused {
+    let frames = &chunk.frames;
+    let frame = frames.spans.binary_search_by_key(&offset, |span| span.offset).ok();
+    let bytes = frame.map(|frame| shown(frames, frame)).unwrap_or_default();
     Refused {
         partition: frames.partition,
         offset,
         row: Some(row),
-        received_at,
+        received_at: frame.map_or(Timestamp(0), |frame| frames.spans[frame].received_at),
         reason,
         check: check.to_owned(),
         bytes: bytes[..bytes.len().min(BYTES_KEPT_MAX)].to_vec(),
         length: bytes.len() as u64,
+        place: frame.and_then(|frame| chunk.place(frame)),
     }
+}
+
+/// A frame as quarantine shows it: its bytes, or as JSON a row that never had any of its own.
+pub(crate) fn shown(frames: &Frames, frame: usize) -> Cow<'_, [u8]> {
+    let Some(rows) = &frames.rows else { return Cow::Borrowed(frames.bytes(frame)) };
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    // Types that JSON does not know leave nothing to show.
+    let written = writer.write(&rows.slice(frame, 1)).and_then(|()| writer.finish());
+    let text = writer.into_inner();
+    Cow::Owned(if written.is_ok() { text.trim_ascii_end().to_vec() } else { Vec::new() })
 }
 
 fn column<'a, T: arrow::datatypes::ArrowPrimitiveType>(

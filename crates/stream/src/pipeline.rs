@@ -183,6 +183,8 @@ pub struct Decoding {
 pub struct Parts {
     /// Input to rows.
     pub decoding: Decoding,
+    /// A reader for all pipelines of the source; the first one's is taken.
+    pub front: Reader,
     /// Sinks and tables.
     pub outlets: Vec<Outlet>,
 }

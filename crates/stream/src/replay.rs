@@ -212,7 +212,7 @@ impl Replay {
                 wait = UNSETTLED_WAIT;
                 continue;
             }
-            let taken = self.intake.take(&chunk.frames, &chunk.oversized)?;
+            let taken = self.intake.take(&chunk)?;
             if taken.rows.num_rows() == 0 {
                 continue;
             }

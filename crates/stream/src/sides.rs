@@ -20,7 +20,6 @@ use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, Result};
 
 use crate::intake::Refused;
-use crate::operators::FailedRow;
 
 /// Topic of what was refused.
 pub const QUARANTINE: &str = "_quarantine";
@@ -56,6 +55,9 @@ pub struct QuarantineRecord {
     pub hash: u32,
     /// Version of the source's columns.
     pub schema_version: u32,
+    /// Where it stands in its file; none for what comes from no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// A late row, as the topic holds it.
@@ -80,12 +82,12 @@ pub struct LateRecord {
 }
 
 impl QuarantineRecord {
-    /// A frame or row refused by the intake of `source`.
-    pub fn refused(pipeline: &str, epoch: Epoch, source: &str, refused: &Refused) -> Self {
+    /// A frame or row that was refused, of the source or stream `name`.
+    pub fn refused(pipeline: &str, epoch: Epoch, name: &str, refused: &Refused) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
             epoch,
-            name: source.to_owned(),
+            name: name.to_owned(),
             partition: refused.partition,
             offset: refused.offset,
             row: refused.row,
@@ -96,31 +98,7 @@ impl QuarantineRecord {
             length: refused.length,
             hash: crc32c::crc32c(&refused.bytes),
             schema_version: 1,
-        }
-    }
-
-    /// A row on which an expression of a stream failed.
-    pub fn failed(
-        pipeline: &str,
-        epoch: Epoch,
-        row: &FailedRow,
-        received_at: Timestamp,
-        bytes: &[u8],
-    ) -> Self {
-        Self {
-            pipeline: pipeline.to_owned(),
-            epoch,
-            name: pipeline.to_owned(),
-            partition: u32::try_from(row.partition).unwrap_or(0),
-            offset: row.offset,
-            row: u32::try_from(row.row).ok(),
-            received_at,
-            check: "expression".to_owned(),
-            reason: row.reason.clone(),
-            bytes: STANDARD.encode(bytes),
-            length: bytes.len() as u64,
-            hash: crc32c::crc32c(bytes),
-            schema_version: 1,
+            place: refused.place.clone(),
         }
     }
 

@@ -147,8 +147,17 @@ impl App {
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
         let boundaries = readers::Boundaries::open(&project, &tables).await?;
-        let pipelines =
-            pipelines::declare(&project, &checked, &shared, &tables, &boundaries, drain.as_ref())?;
+        let places = sources::Places::default();
+        places.recall(&project.sources, &store).await?;
+        let pipelines = pipelines::declare(
+            &project,
+            &checked,
+            &shared,
+            &tables,
+            &boundaries,
+            &places,
+            drain.as_ref(),
+        )?;
         let feeds: BTreeMap<String, Arc<FeedStatus>> = project
             .sources
             .iter()
@@ -170,6 +179,7 @@ impl App {
             store: Arc::clone(&store),
             pipelines: pipelines.clone(),
             feeds: feeds.clone(),
+            places,
             tables: tables.clone(),
             scheduler: std::sync::OnceLock::new(),
             forecasting: forecasting.clone(),

@@ -7,6 +7,7 @@ mod panels;
 
 pub(crate) mod models;
 
+mod carried;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,8 @@ pub(crate) struct Checked {
 
 /// Types everything; problems are added to those that loading found.
 pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
+    let carried = carried::carry_columns(loaded.project.as_mut()?, &mut loaded.broken);
+    loaded.problems.extend(carried);
     let project = loaded.project.as_ref()?;
     let mut typing = Typing {
         project,
@@ -103,7 +106,7 @@ struct Typing<'a> {
 
 impl Typing<'_> {
     fn sources(&mut self) {
-        for source in &self.project.sources {
+        for source in self.project.sources.iter().filter(|it| !it.columns.is_empty()) {
             let name = source.name.as_str();
             let schema = source_schema(&source.columns);
             let checks: Vec<(String, String)> = source

@@ -12,7 +12,7 @@ const BINARY: &str = "thalweg";
 const OWNERS: [(&str, &[&str]); 10] = [
     ("datafusion", &["lake", "stream", "thalweg"]),
     ("deltalake-core", &["lake"]),
-    ("object_store", &["lake"]),
+    ("object_store", &["connect", "lake"]),
     ("axum", &["serve"]),
     ("sqlx", &["connect", "store"]),
     ("tokio-tungstenite", &["connect", "simulator"]),

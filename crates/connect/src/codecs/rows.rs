@@ -271,7 +271,7 @@ enum Values {
 }
 
 impl ColumnBuffer {
-    fn new(column: Column) -> Self {
+    pub(super) fn new(column: Column) -> Self {
         let values = match column.kind {
             ColumnType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
             ColumnType::Int | ColumnType::Date => Values::Int(Vec::new()),
@@ -345,14 +345,7 @@ impl ColumnBuffer {
 
     /// Why the value written as `found` did not get in, for a person.
     pub(super) fn reason(&self, mismatch: Mismatch, found: &str) -> String {
-        let Column { name, kind, .. } = &self.column;
-        match mismatch {
-            Mismatch::Kind => format!("{name}: expected {}, found {found}", expected(*kind)),
-            Mismatch::Range => format!("{name}: {found} does not fit {kind}"),
-            Mismatch::NotFinite => format!("{name}: {found} is not a finite number"),
-            Mismatch::Null => format!("{name}: null in a column that is not null"),
-            Mismatch::Full => format!("{name}: the batch holds 2 GiB of this column"),
-        }
+        reason(&self.column, mismatch, found)
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -386,7 +379,7 @@ impl ColumnBuffer {
         }
     }
 
-    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+    pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         let nulls = self.nulls.finish();
         Ok(match &mut self.values {
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
@@ -431,6 +424,18 @@ impl ColumnBuffer {
                 }
             }
         })
+    }
+}
+
+/// Why the value written as `found` did not get into `column`, for a person.
+pub(super) fn reason(column: &Column, mismatch: Mismatch, found: &str) -> String {
+    let Column { name, kind, .. } = column;
+    match mismatch {
+        Mismatch::Kind => format!("{name}: expected {}, found {found}", expected(*kind)),
+        Mismatch::Range => format!("{name}: {found} does not fit {kind}"),
+        Mismatch::NotFinite => format!("{name}: {found} is not a finite number"),
+        Mismatch::Null => format!("{name}: null in a column that is not null"),
+        Mismatch::Full => format!("{name}: the batch holds 2 GiB of this column"),
     }
 }
 

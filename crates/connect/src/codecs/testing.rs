@@ -51,7 +51,7 @@ pub(super) fn frames_at<T: AsRef<[u8]>>(texts: &[(i64, T)]) -> Frames {
         });
         data.extend_from_slice(text);
     }
-    Frames { partition: 3, data: Bytes::from(data), spans }
+    Frames { partition: 3, data: Bytes::from(data), spans, rows: None }
 }
 
 /// One line a row (`offset.row name=value …`), reject (`! offset[.row] reason`) and notice

@@ -1,4 +1,4 @@
-//! Files as an input: JSON lines and CSV, a frame a line or record, read again by position.
+//! Files as an input, read again by position: a frame a line, record, element or row.
 //!
 //! A file source is one partition in list order. Files are listed by name when reading begins; ones
 //! that match later come after them, as does what is appended to a file that is already behind the
@@ -7,9 +7,14 @@
 //!
 //! # What is a frame
 //!
-//! A line without its line end (`\n` or `\r\n`), or a record of CSV; see [`Framing`]. Blank lines, a
-//! UTF-8 byte order mark at the front of a file and, where there is one, the header are no frames.
-//! Files may have different headers; [`FileInput::header_source`] tells decoders which.
+//! A line without its line end (`\n` or `\r\n`), a record of CSV, an element of a JSON array, a whole
+//! file, or a row of Parquet or Avro; see [`Framing`]. Blank lines, a UTF-8 byte order mark at the front of a file and, where
+//! there is one, the header are no frames. Files may have different headers;
+//! [`FileInput::header_source`] tells decoders which.
+//!
+//! Compressed files and those in other encodings are unpacked on the way (`unpack`); an offset is
+//! then one of the text. What cannot be unpacked is set aside with its reason, and the next file is
+//! read.
 //!
 //! A last line without a line end is a frame once the file has not grown for
 //! [`FileConfig::settle`]; it is then the end of that stretch of the file, also when it is read
@@ -18,24 +23,32 @@
 //! # Cost
 //!
 //! One buffer of 1 MiB is read, cut and handed over; it is used again when whoever got it has let it
-//! go. Nothing is allocated a line, and no file stays open or is held in memory.
+//! go. Nothing is allocated a line, and no file is held in memory.
 //!
-//! Not here: compressed files, and formats without lines, such as Parquet.
+//! Not here: what frames mean (`codecs`).
 
 mod disk;
+mod files;
+mod find;
 mod framing;
 mod heads;
 mod manifest;
+mod objects;
 mod pace;
 mod pattern;
+mod piece;
+mod rows;
 mod step;
+mod unpack;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use bytes::BytesMut;
+use encoding_rs::UTF_8;
 use thalweg_core::env::{Alarm, Env};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::frame::Frames;
@@ -43,15 +56,25 @@ use thalweg_core::source::{Chunk, Input, ReadLimit};
 use thalweg_core::time::Timestamp;
 use thalweg_core::topic::Offset;
 
-use self::disk::{Known, Piece, ReadError, find, read_piece};
+use self::disk::DiskFiles;
+use self::files::Files;
+use self::find::find;
 use self::heads::{Head, Headers};
 use self::manifest::{Manifest, Position, Stretch};
+use self::objects::ObjectFiles;
+use self::objects::http::HttpFile;
+use self::objects::stores::StoredObjects;
 use self::pace::Pace;
-use self::pattern::PathPattern;
+use self::piece::{PackedFile, Piece};
+use self::rows::OpenRows;
 use self::step::Step;
+use super::redact_url;
 
-pub use self::framing::Framing;
+pub use encoding_rs::Encoding;
+
+pub use self::framing::{Framing, RowFormat};
 pub use self::pace::Rate;
+pub use self::rows::carried_schema;
 
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -60,13 +83,84 @@ const MANIFEST_EVERY_BYTES: u64 = 16 << 20;
 /// Time after which it is handed out when everything was read.
 const MANIFEST_EVERY: Duration = Duration::from_secs(1);
 
+/// Where files are. `*`, `?` and `[…]` match within a name, `**` any number of folders.
+#[derive(Clone)]
+pub enum Place {
+    /// A path of this machine.
+    Disk(String),
+    /// One `http://…` or `https://…`, which may hold a secret.
+    Http {
+        /// The address.
+        url: String,
+        /// Headers of each request: name and value; secret.
+        headers: Vec<(String, String)>,
+    },
+    /// `hdfs://namenode:port/path`, with wildcards.
+    Hdfs(String),
+    /// Objects of an S3 bucket.
+    S3(S3Config),
+}
+
+/// Objects of an S3 bucket.
+#[derive(Clone, Default)]
+pub struct S3Config {
+    /// `s3://bucket/key`, with wildcards, or all below a name that ends with `/`.
+    pub url: String,
+    /// Whether to send no credentials. Default false.
+    pub anonymous: bool,
+    /// Default `AWS_REGION`, else `us-east-1`.
+    pub region: Option<String>,
+    /// Address of a server other than Amazon's; path style. Default `AWS_ENDPOINT_URL`.
+    pub endpoint: Option<String>,
+    /// Key id, secret, session token. Default what the environment has for AWS programs.
+    pub keys: Option<(String, String, Option<String>)>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(path) => f.write_str(path),
+            Self::Http { url, .. } => f.write_str(&redact_url(url)),
+            Self::Hdfs(url) | Self::S3(S3Config { url, .. }) => f.write_str(url),
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({self})")
+    }
+}
+
+impl Place {
+    fn files(&self, env: &Env) -> Result<Arc<dyn Files>> {
+        Ok(match self {
+            Self::Disk(path) => Arc::new(DiskFiles::new(Arc::clone(&env.disk), path)?),
+            Self::Http { url, headers } => Arc::new(ObjectFiles::new(HttpFile::new(url, headers)?)),
+            Self::Hdfs(url) => Arc::new(ObjectFiles::new(StoredObjects::hdfs(url)?)),
+            Self::S3(config) => Arc::new(ObjectFiles::new(StoredObjects::s3(config)?)),
+        })
+    }
+
+    /// How many files there are now.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when they cannot be listed, `Invalid` when what is set cannot be right.
+    pub async fn count(&self, env: &Env) -> Result<usize> {
+        Ok(self.files(env)?.list().await?.len())
+    }
+}
+
 /// Which files, and how they are read.
 #[derive(Clone, Debug)]
 pub struct FileConfig {
-    /// A path; `*`, `?` and `[…]` match within a name, `**` any number of folders. No default.
-    pub path: String,
+    /// Where they are. No default.
+    pub place: Place,
     /// How bytes are cut into frames. Default lines.
     pub framing: Framing,
+    /// What texts are encoded in, where no byte order mark says so. Default UTF-8.
+    pub encoding: Option<&'static Encoding>,
     /// Frames per time, such as `200/s`. Default as fast as they are taken.
     pub rate: Option<Rate>,
     /// How long a file must not have grown before a last line without line end is a frame. Default
@@ -77,11 +171,12 @@ pub struct FileConfig {
 }
 
 impl FileConfig {
-    /// The files at `path`, with the default of every other field.
+    /// The files at `path` on this machine, with the default of every other field.
     pub fn new(path: impl Into<String>) -> Self {
         Self {
-            path: path.into(),
+            place: Place::Disk(path.into()),
             framing: Framing::Lines,
+            encoding: None,
             rate: None,
             settle: Duration::from_secs(1),
             poll_interval: Duration::from_secs(1),
@@ -89,10 +184,10 @@ impl FileConfig {
     }
 }
 
-/// Reads files of lines.
+/// Reads files.
 pub struct FileInput {
     config: FileConfig,
-    pattern: Arc<PathPattern>,
+    files: Arc<dyn Files>,
     env: Env,
     manifest: Manifest,
     pace: Option<Pace>,
@@ -100,6 +195,11 @@ pub struct FileInput {
     next_frame: Option<Alarm>,
     // The part of a file that was read last; what is left of it serves the next read.
     piece: Option<(usize, Piece)>,
+    packed: Option<PackedFile>,
+    rows: Option<OpenRows>,
+    row_heads: HashMap<usize, RecordBatch>,
+    // So many lines end before a byte of a stretch.
+    lines: Option<(usize, u64, u64)>,
     heads: HashMap<usize, Head>,
     headers: Headers,
     listed_at: Option<Timestamp>,
@@ -122,7 +222,8 @@ impl FileInput {
     /// # Errors
     ///
     /// `Invalid` when the path is no pattern, or delimiter and quote do not differ.
-    pub fn new(config: FileConfig, env: &Env) -> Result<Self> {
+    pub fn new(mut config: FileConfig, env: &Env) -> Result<Self> {
+        config.encoding = config.encoding.filter(|encoding| *encoding != UTF_8);
         if let Framing::Csv { delimiter, quote, .. } = config.framing
             && (delimiter == quote || [delimiter, quote].iter().any(|byte| b"\r\n".contains(byte)))
         {
@@ -130,13 +231,17 @@ impl FileInput {
                 .with_detail("Neither may be a line end."));
         }
         Ok(Self {
-            pattern: Arc::new(PathPattern::parse(&config.path)?),
+            files: config.place.files(env)?,
             pace: config.rate.map(Pace::new),
             next_frame: None,
             config,
             env: env.clone(),
             manifest: Manifest::default(),
             piece: None,
+            packed: None,
+            rows: None,
+            row_heads: HashMap::new(),
+            lines: None,
             heads: HashMap::new(),
             headers: Headers::default(),
             listed_at: None,
@@ -148,20 +253,9 @@ impl FileInput {
     /// Lists the files and adds what is new. Returns whether anything was.
     async fn list(&mut self) -> Result<bool> {
         let is_first = self.listed_at.is_none();
-        let mut known: HashMap<String, Option<Known>> =
-            HashMap::with_capacity(self.manifest.files.len());
-        for stretch in &self.manifest.files {
-            let read = stretch.end.map(|end| Known {
-                end,
-                cut: stretch.cut,
-                prints: [stretch.head, stretch.tail],
-            });
-            known.insert(stretch.path.clone(), read);
-        }
-        let (disk, pattern) = (self.env.disk.clone(), self.pattern.clone());
         let _busy = self.env.clock.busy();
         // The first time in a process, files behind the position are compared, too.
-        let found = on_thread(move || find(&*disk, &pattern, &known, is_first)).await??;
+        let found = find(&*self.files, &self.manifest, self.config.framing, is_first).await?;
         let now = self.env.clock.now();
         let (is_news, first_new) = (!found.is_empty(), self.manifest.files.len());
         for found in found {
@@ -177,37 +271,6 @@ impl FileInput {
         self.report.has_changed |= is_news;
         (self.listed_at, self.is_list_fresh) = (Some(now), true);
         Ok(is_news)
-    }
-
-    /// Reads a part of stretch `number` from byte `at` on and notes the length of its file.
-    async fn piece_at(
-        &mut self,
-        number: usize,
-        at: u64,
-        bytes_max: usize,
-    ) -> Result<Piece, ReadError> {
-        let stretch = &self.manifest.files[number];
-        let within = stretch.end.map_or(u64::MAX, |end| end.saturating_sub(at));
-        let bytes_max = bytes_max.min(usize::try_from(within).unwrap_or(usize::MAX));
-        let prints = [stretch.head, stretch.tail];
-        let path = stretch.path.clone();
-        let disk = self.env.disk.clone();
-        let buffer = self.buffer();
-        let _busy = self.env.clock.busy();
-        let piece = on_thread(move || read_piece(&*disk, &path, prints, at, bytes_max, buffer))
-            .await
-            .map_err(|error| ReadError::Io(std::io::Error::other(error.message)))??;
-        let now = self.env.clock.now();
-        self.manifest.files[number].note_size(piece.size, now);
-        Ok(piece)
-    }
-
-    /// The buffer of the last piece, if nobody holds it any more; else a new one.
-    fn buffer(&mut self) -> BytesMut {
-        let last = self.piece.take().map(|(_, piece)| piece.data);
-        last.and_then(|data| data.try_into_mut().ok())
-            .filter(|buffer| buffer.capacity() <= 2 * PIECE_BYTES)
-            .unwrap_or_default()
     }
 
     /// Ends stretch `number`.
@@ -266,7 +329,7 @@ impl FileInput {
     }
 
     /// Sleeps for `wanted`, or for what is left of the wait. Returns whether it slept.
-    async fn rest(&self, wanted: Duration, wait_left: &mut Duration) -> bool {
+    async fn rest(&mut self, wanted: Duration, wait_left: &mut Duration) -> bool {
         let slept = wanted.min(*wait_left);
         *wait_left -= slept;
         !slept.is_zero() && self.env.doze(slept).await
@@ -277,8 +340,10 @@ impl FileInput {
 impl Input for FileInput {
     fn restore(&mut self, manifest: Option<&str>) -> Result<()> {
         self.manifest = manifest.map(Manifest::parse).transpose()?.unwrap_or_default();
-        (self.piece, self.listed_at) = (None, None);
+        (self.piece, self.packed, self.lines, self.listed_at) = (None, None, None, None);
+        self.rows = None;
         self.heads.clear();
+        self.row_heads.clear();
         self.share_headers(0);
         Ok(())
     }

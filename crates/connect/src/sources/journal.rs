@@ -148,10 +148,11 @@ fn cut(fetch: &Fetch, partition: u32, from: Offset, limit: &ReadLimit) -> Chunk 
             partition,
             data: fetch.frames.data.clone(),
             spans: within[..taken].to_vec(),
+            rows: None,
         },
         next,
         at_end: fetch.is_last && next == fetch.next,
-        manifest: None,
         oversized,
+        ..Chunk::default()
     }
 }

@@ -1,6 +1,10 @@
 //! Files as a source: order, growth, change behind the position, what is set aside.
 
+mod objects;
+mod packed;
 mod property;
+mod robustness;
+mod rows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,10 +52,16 @@ struct Rig {
 
 impl Rig {
     fn new(files: &[(&str, &str)], config: FileConfig) -> Self {
+        let files: Vec<(&str, &[u8])> =
+            files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+        Self::over(&files, config)
+    }
+
+    fn over(files: &[(&str, &[u8])], config: FileConfig) -> Self {
         let disk = MemDisk::new(7);
         disk.create_dir_all("/data".as_ref()).unwrap();
-        for (path, text) in files {
-            append(&disk, path, text.as_bytes());
+        for (path, bytes) in files {
+            append(&disk, path, bytes);
         }
         let env = env_over(Arc::new(disk.clone()));
         let input = FileInput::new(config.clone(), &env).unwrap();
@@ -64,7 +74,11 @@ impl Rig {
     }
 
     fn append(&self, path: &str, text: &str) {
-        append(&self.disk, path, text.as_bytes());
+        self.append_bytes(path, text.as_bytes());
+    }
+
+    fn append_bytes(&self, path: &str, bytes: &[u8]) {
+        append(&self.disk, path, bytes);
     }
 
     fn overwrite(&self, path: &str, at: u64, text: &str) {
@@ -177,7 +191,7 @@ async fn a_line_that_goes_on_after_it_was_taken_for_the_last_is_an_error() {
     rig.append("/data/a", "o\n");
     rig.pass(Duration::from_secs(1));
     let read = rig.read(EVERYTHING).await;
-    rig.refused(read, "went on in the middle of a line");
+    rig.refused(read, "went on behind what was taken to be its end");
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ fn decode(messages: &[&str]) -> thalweg_core::decode::Decoded {
         spans.push(FrameSpan { start, len, offset: offset as i64, received_at: START });
         start += len;
     }
-    let frames = Frames { partition: 0, data: Bytes::from(data), spans };
+    let frames = Frames { data: Bytes::from(data), spans, ..Frames::default() };
     JsonDecoder::new(&preset.format).unwrap().decode(&frames).unwrap()
 }
 

@@ -25,6 +25,39 @@ const EPOCH_UNITS: &[Word] = &[
     word("ns", "nanoseconds, cut to microseconds"),
 ];
 
+const JSON_LAYOUTS: &[Word] = &[
+    word("lines", "a value a line"),
+    word("array", "one array; each element is a frame"),
+    word("document", "one value, which is the frame"),
+];
+
+/// Encodings by the names that the Encoding Standard gives them.
+pub(crate) const ENCODINGS: &[Word] = &[
+    word("utf-8", "UTF-8"),
+    word("utf-16le", "UTF-16, low byte first"),
+    word("utf-16be", "UTF-16, high byte first"),
+    word("windows-1252", "Western European"),
+    word("iso-8859-1", "read as windows-1252, which holds it"),
+    word("iso-8859-2", "Central European"),
+    word("iso-8859-15", "Western European with the euro sign"),
+    word("windows-1250", "Central European"),
+    word("windows-1251", "Cyrillic"),
+    word("windows-1253", "Greek"),
+    word("windows-1254", "Turkish"),
+    word("windows-1255", "Hebrew"),
+    word("windows-1256", "Arabic"),
+    word("windows-1257", "Baltic"),
+    word("koi8-r", "Russian"),
+    word("ibm866", "Cyrillic of DOS"),
+    word("macintosh", "Western European of old Macs"),
+    word("shift_jis", "Japanese"),
+    word("euc-jp", "Japanese"),
+    word("gbk", "Simplified Chinese"),
+    word("gb18030", "Chinese"),
+    word("big5", "Traditional Chinese"),
+    word("euc-kr", "Korean"),
+];
+
 pub(super) const GROUPS: &[Group] = &[
     Group {
         path: "source.*",
@@ -46,6 +79,7 @@ pub(super) const GROUPS: &[Group] = &[
         is_required: true,
         noun: "a connector",
     },
+    Group { path: "source.*.first_of", keys: &["s3", "file"], is_required: true, noun: "a place" },
     Group {
         path: "source.*.format",
         keys: &["json", "csv", "html", "parquet", "avro"],
@@ -53,6 +87,90 @@ pub(super) const GROUPS: &[Group] = &[
         noun: "a format",
     },
 ];
+
+/// Keys of what files are read from, below a source and below an item of `first_of`.
+macro_rules! place_keys {
+    ($owner:literal) => {
+        &[
+            key(
+                concat!($owner, ".file"),
+                Shape::Table,
+                "Files, in the order of their names, and whatever is added to them or beside them \
+                 later. Needs `format`. gzip and Zstandard are undone.",
+            ),
+            key(
+                concat!($owner, ".file.path"),
+                Shape::Secret,
+                "Path relative to the project folder, or `https://…`, or `hdfs://…`. `*`, `?` and \
+                 `[…]` match within a name, `**` any number of folders; not over HTTP.",
+            )
+            .example("data/*.csv")
+            .required(),
+            key(
+                concat!($owner, ".file.rate"),
+                Shape::Rate,
+                "Rows to read at most per unit of time, to replay a file as if it were live. \
+                 Default: as fast as possible.",
+            ),
+            key(concat!($owner, ".file.headers"), Shape::Table, "Headers of requests over HTTP."),
+            key(concat!($owner, ".file.headers.*"), Shape::Secret, "One header.")
+                .example("Bearer ${FILES_KEY}"),
+            key(
+                concat!($owner, ".s3"),
+                Shape::Table,
+                "Objects of an S3 bucket, read as files are. Needs `format`.",
+            ),
+            key(
+                concat!($owner, ".s3.url"),
+                Shape::Text,
+                "The object, or objects by `*`, `?`, `[…]` and `**`; all below a name that ends \
+                 with `/`.",
+            )
+            .example("s3://bucket/customers.csv")
+            .required(),
+            key(
+                concat!($owner, ".s3.anonymous"),
+                Shape::Boolean,
+                "Whether to send no credentials.",
+            )
+            .default("false"),
+            key(
+                concat!($owner, ".s3.region"),
+                Shape::Text,
+                "Region of the bucket. Default: `AWS_REGION`, else `us-east-1`.",
+            )
+            .example("eu-central-1"),
+            key(
+                concat!($owner, ".s3.endpoint"),
+                Shape::Text,
+                "Address of a server other than Amazon's, with its path style.",
+            )
+            .example("http://127.0.0.1:9000"),
+            key(
+                concat!($owner, ".s3.access_key_id"),
+                Shape::Secret,
+                "Default: what the environment has for AWS programs.",
+            )
+            .example("${AWS_ACCESS_KEY_ID}")
+            .needs(&["secret_access_key"]),
+            key(concat!($owner, ".s3.secret_access_key"), Shape::Token, "Beside it.")
+                .example("${AWS_SECRET_ACCESS_KEY}")
+                .needs(&["access_key_id"]),
+            key(concat!($owner, ".s3.session_token"), Shape::Token, "Of a role taken for a while.")
+                .example("${AWS_SESSION_TOKEN}")
+                .needs(&["access_key_id"]),
+            key(
+                concat!($owner, ".s3.rate"),
+                Shape::Rate,
+                "Rows to read at most per unit of time. Default: as fast as possible.",
+            ),
+        ]
+    };
+}
+
+pub(super) const PLACE_KEYS: &[Key] = place_keys!("source.*");
+
+pub(super) const FIRST_OF_KEYS: &[Key] = place_keys!("source.*.first_of");
 
 pub(super) const KEYS: &[Key] = &[
     key(
@@ -65,6 +183,12 @@ pub(super) const KEYS: &[Key] = &[
         Shape::Table,
         "One feed. What cannot be read again is journaled in the topic `NAME.raw` before it is \
          parsed (S0).",
+    ),
+    key(
+        "source.*.first_of",
+        Shape::List(&Shape::Table),
+        "Places of files in the order of preference: the first one that can be listed and holds a \
+         file is read, then and after every start. `system.sources` shows which.",
     ),
     key(
         "source.*.websocket",
@@ -116,25 +240,6 @@ pub(super) const KEYS: &[Key] = &[
         .required(),
     key("source.*.finnhub.url", Shape::Secret, "Its address; that of `thalweg simulate`, say, or `simulator:` for the one that is built in.")
         .default("wss://ws.finnhub.io"),
-    key(
-        "source.*.file",
-        Shape::Table,
-        "Files that are there, in the order of their names; a line is a frame. Needs `format`.",
-    ),
-    key(
-        "source.*.file.path",
-        Shape::Path,
-        "Path relative to the project folder; `*`, `?` and `[…]` match within a name, `**` any \
-         number of folders.",
-    )
-    .example("data/*.csv")
-    .required(),
-    key(
-        "source.*.file.rate",
-        Shape::Rate,
-        "Rows to read at most per unit of time, to replay a file as if it were live. Default: \
-         as fast as possible.",
-    ),
     key("source.*.format", Shape::Table, "How a frame decodes to rows."),
     key("source.*.format.json", Shape::Table, "JSON, one value a frame."),
     key(
@@ -161,7 +266,19 @@ pub(super) const KEYS: &[Key] = &[
     key("source.*.format.json.notices.message", Shape::Text, "Where the message is.")
         .example("$.msg")
         .required(),
+    key(
+        "source.*.format.json.layout",
+        Shape::Choice(JSON_LAYOUTS),
+        "What a file holds; a message of a feed is always one value.",
+    )
+    .default("lines"),
     key("source.*.format.csv", Shape::Table, "Comma-separated values."),
+    key(
+        "source.*.format.csv.encoding",
+        Shape::Choice(ENCODINGS),
+        "What files are encoded in, where no byte order mark says so.",
+    )
+    .default("utf-8"),
     key(
         "source.*.format.csv.header",
         Shape::Boolean,
@@ -177,8 +294,16 @@ pub(super) const KEYS: &[Key] = &[
         "What encloses a field that holds delimiters.",
     )
     .default("\""),
-    planned("source.*.format.parquet", Shape::Table, "Parquet files."),
-    planned("source.*.format.avro", Shape::Table, "Avro files."),
+    key(
+        "source.*.format.parquet",
+        Shape::Table,
+        "Parquet files; they bring their columns, unless some are declared.",
+    ),
+    key(
+        "source.*.format.avro",
+        Shape::Table,
+        "Avro files (object containers); they bring their columns, unless some are declared.",
+    ),
     key(
         "source.*.columns",
         Shape::Table,
@@ -321,11 +446,6 @@ pub(super) const KEYS: &[Key] = &[
     )
     .example("30d"),
     key("source.*.kraken.url", Shape::Secret, "Its address.").example("ws://127.0.0.1:7979/kraken"),
-    planned("source.*.s3", Shape::Table, "Objects of an S3 bucket."),
-    key("source.*.s3.url", Shape::Text, "The object or a prefix.")
-        .example("s3://bucket/customers.csv"),
-    key("source.*.s3.anonymous", Shape::Boolean, "Whether to send no credentials.")
-        .default("false"),
     planned("source.*.topic", Shape::Table, "A topic of the log."),
     key("source.*.topic.name", Shape::Name(&[Kind::Topic]), "Its name.").example("customers-usa"),
     planned("source.*.kafka", Shape::Table, "A topic of a Kafka cluster."),
@@ -341,9 +461,4 @@ pub(super) const KEYS: &[Key] = &[
     key("source.*.exec.every", Shape::Duration, "Time between two runs; absent, it runs on.")
         .example("5m"),
     planned("source.*.push", Shape::Boolean, "Records posted over HTTP."),
-    planned(
-        "source.*.first_of",
-        Shape::List(&Shape::Table),
-        "The first of several connectors that works.",
-    ),
 ];

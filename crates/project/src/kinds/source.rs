@@ -8,7 +8,7 @@ mod preset;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use thalweg_core::problem::Place;
+use thalweg_core::problem::{Place, Problem};
 use thalweg_core::schema::{Column, EpochUnit};
 
 pub use self::html::{Clean, Cleaning, HtmlFormat, HtmlRows, Locale};
@@ -28,7 +28,8 @@ pub struct Source {
     pub connector: Connector,
     /// How a frame decodes to rows.
     pub format: Format,
-    /// The declared columns, or those of the preset; at least one.
+    /// The declared columns, or those of the preset. None where the format carries them, until
+    /// [`Source::carry`] was told what they are.
     pub columns: Vec<Column>,
     /// How the text of each column is read, in their order; of pages, which people read.
     pub cleaning: Vec<Cleaning>,
@@ -56,6 +57,16 @@ pub struct Source {
     pub keep: Keep,
     /// Places of the declared columns, in their order; none for those of a preset.
     column_places: Vec<Option<Place>>,
+    /// Columns that the file names as key and event time.
+    named: Named,
+}
+
+/// Columns that the file names, to be held against those that there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Named {
+    key: Vec<Spanned<String>>,
+    event_time: Option<Spanned<String>>,
+    allow_nan: bool,
 }
 
 impl Source {
@@ -68,6 +79,15 @@ impl Source {
     /// Time between two polls, where it polls.
     pub fn polled_every(&self) -> Option<Duration> {
         self.connector.polled_every()
+    }
+
+    /// Takes the columns that its first file carries, and says what does not fit them.
+    pub fn carry(&mut self, columns: Vec<Column>) -> Vec<Problem> {
+        self.columns = columns;
+        for column in &mut self.columns {
+            column.allow_nan = self.named.allow_nan;
+        }
+        lower::name_columns(self)
     }
 
     /// Whether its frames cannot be read again, so that they are journaled (S0).
@@ -140,13 +160,53 @@ pub struct Finnhub {
     pub url: Secret,
 }
 
-/// Files that are there; a line is a frame.
+/// Files, in the first place that has them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileInput {
-    /// Path with `*`, `?` and `[…]`, below the project folder unless it is absolute.
-    pub path: PathBuf,
+    /// Where they may be, the preferred place first; at least one.
+    pub places: Vec<FilePlace>,
+}
+
+/// Where files are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilePlace {
+    /// Machine or store, and names there.
+    pub location: Location,
     /// Rows per second at most; none for as fast as possible.
     pub rate_per_second: Option<f64>,
+}
+
+/// A machine or store, and names there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// Path with `*`, `?`, `[…]` and `**` on this machine.
+    Disk(PathBuf),
+    /// `http://…` or `https://…`: one file.
+    Http {
+        /// Its address.
+        url: Secret,
+        /// Headers of requests: name and value.
+        headers: Vec<(String, Secret)>,
+    },
+    /// `hdfs://namenode:port/path`, with wildcards.
+    Hdfs(String),
+    /// Objects of a bucket.
+    S3(S3),
+}
+
+/// Objects of an S3 bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3 {
+    /// `s3://bucket/key`, with wildcards, or all below a name that ends with `/`.
+    pub url: String,
+    /// Whether to send no credentials.
+    pub anonymous: bool,
+    /// Default `AWS_REGION`, else `us-east-1`.
+    pub region: Option<String>,
+    /// Address of a server other than Amazon's.
+    pub endpoint: Option<String>,
+    /// Key id, secret and session token; none for those of the environment.
+    pub keys: Option<(Secret, Secret, Option<Secret>)>,
 }
 
 /// How a frame decodes to rows.
@@ -158,6 +218,17 @@ pub enum Format {
     Csv(CsvFormat),
     /// A web page a frame.
     Html(HtmlFormat),
+    /// Parquet files.
+    Parquet,
+    /// Avro object containers.
+    Avro,
+}
+
+impl Format {
+    /// Whether files of it say what their columns are.
+    pub fn carries_columns(&self) -> bool {
+        matches!(self, Self::Parquet | Self::Avro)
+    }
 }
 
 /// JSON, one value a frame.
@@ -169,6 +240,20 @@ pub struct JsonFormat {
     pub only_if: Option<Spanned<String>>,
     /// Frames in which the feed reports an error (S14).
     pub notices: Vec<Notice>,
+    /// What a file holds.
+    pub layout: JsonLayout,
+}
+
+/// What a JSON file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JsonLayout {
+    /// A value a line.
+    #[default]
+    Lines,
+    /// One array; each element is a frame.
+    Array,
+    /// One value, which is the frame.
+    Document,
 }
 
 /// Frames in which a feed reports an error.
@@ -191,6 +276,8 @@ pub struct CsvFormat {
     pub delimiter: char,
     /// What encloses fields; ASCII. Default `"`.
     pub quote: char,
+    /// What files are encoded in, by its name in the Encoding Standard. Default `utf-8`.
+    pub encoding: String,
 }
 
 /// What must hold of a row.
@@ -221,6 +308,12 @@ pub struct Keep {
 }
 
 from_text! {
+    JsonLayout: |text| match text {
+        "lines" => Some(Self::Lines),
+        "array" => Some(Self::Array),
+        "document" => Some(Self::Document),
+        _ => None,
+    };
     OnInvalid: |text| match text {
         "quarantine" => Some(Self::Quarantine),
         "fail" => Some(Self::Fail),

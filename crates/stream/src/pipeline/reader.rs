@@ -94,7 +94,7 @@ impl Reader {
         } else {
             None
         };
-        let taken = self.intake.take(&chunk.frames, &chunk.oversized)?;
+        let taken = self.intake.take(&chunk)?;
         let manifest = chunk.manifest.clone().or_else(|| at.and_then(|at| at.manifest));
         stand.at = Some(Position { next: chunk.next, manifest });
         Ok(Portion { chunk, taken, unread })

@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thalweg_core::Result;
 use thalweg_core::source::ReadLimit;
 use thalweg_core::topic::Offset;
+use thalweg_core::{Error, Result};
 use tokio::sync::{Notify, OnceCell};
 
 use super::reader::{Portion, Reader};
@@ -34,8 +34,10 @@ struct Place {
 }
 
 /// What the pipelines of one source share.
+#[derive(Default)]
 pub struct Reading {
-    front: tokio::sync::Mutex<Reader>,
+    // None before the first pipeline runs: what to read with is decided then.
+    front: tokio::sync::Mutex<Option<Reader>>,
     inner: Mutex<Inner>,
     moved: Notify,
 }
@@ -68,10 +70,9 @@ enum Way {
 }
 
 impl Reading {
-    /// A reading by `front`, for nobody yet.
-    pub fn new(front: Reader) -> Self {
-        let front = tokio::sync::Mutex::new(front);
-        Self { front, inner: Mutex::default(), moved: Notify::new() }
+    /// Reads with `front` from now on, unless there is a reader already.
+    pub(super) async fn begin(&self, front: Reader) {
+        self.front.lock().await.get_or_insert(front);
     }
 
     /// Counts one more pipeline in, before any of them runs; returns its number.
@@ -107,6 +108,8 @@ impl Reading {
         };
         let read = || async {
             let mut front = self.front.lock().await;
+            let front =
+                front.as_mut().ok_or_else(|| Error::internal("nobody has begun to read"))?;
             front.read(partition, position, limit).await.map(Arc::new)
         };
         let portion = place.portion.get_or_try_init(read).await;

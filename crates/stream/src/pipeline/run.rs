@@ -25,9 +25,9 @@ use super::{Decoding, Outlet, Parts, Pipeline, PipelineState, too_far_behind};
 use crate::checkpoint::{Checkpoint, Checkpoints, Head, Position, SinkPosition};
 use crate::delivery::{Delivery, DeliveryConfig, DeliveryState, DeliveryStatus, lock};
 use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
-use crate::intake;
-use crate::operators::Tick;
+use crate::intake::{self, Refused, shown};
 use crate::operators::expressions::engine_error;
+use crate::operators::{FailedRow, Tick};
 use crate::outbox::OutboxLimits;
 use crate::program::{Program, Sides};
 use crate::sides::{LATE, LateRecord, QUARANTINE, QuarantineRecord, SideWriter};
@@ -104,8 +104,9 @@ impl Pipeline {
             self.name(),
         )
         .await?;
-        let Parts { decoding: Decoding { inputs, intake, program }, outlets } =
+        let Parts { decoding: Decoding { inputs, intake, program }, front, outlets } =
             self.factory.parts().await?;
+        self.reading.begin(front).await;
         let reader = Reader::new(inputs, intake, &shared.env);
         let newest = checkpoints.newest()?.filter(|it| it.head.query == self.settings.fingerprint);
         let known = newest.as_ref().map(|it| it.head.sinks.clone()).unwrap_or_default();
@@ -529,13 +530,12 @@ impl Life<'_> {
             rows.extend(program.end_epoch(before, Tick { watermark: reached }, &mut sides)?);
         }
         for (_, failed) in &sides.failed {
-            let (received_at, bytes) = frame_of(portions, failed.offset);
-            quarantine.push(QuarantineRecord::failed(
+            let refused = failed_row(portions, failed);
+            quarantine.push(QuarantineRecord::refused(
                 pipeline.name(),
                 record.epoch,
-                failed,
-                received_at,
-                bytes,
+                pipeline.name(),
+                &refused,
             ));
         }
         self.quarantine.write(record.epoch, pipeline.name(), &quarantine, started).await?;
@@ -820,17 +820,26 @@ async fn ring(alarm: &mut Option<Alarm>) {
     }
 }
 
-/// Receipt and bytes of the frame with this offset.
-fn frame_of(portions: &[Arc<Portion>], offset: Offset) -> (Timestamp, &[u8]) {
-    portions
-        .iter()
-        .find_map(|portion| {
-            let chunk = &portion.chunk;
-            let spans = &chunk.frames.spans;
-            let at = spans.binary_search_by_key(&offset, |span| span.offset).ok()?;
-            Some((spans[at].received_at, chunk.frames.bytes(at)))
-        })
-        .unwrap_or((Timestamp(0), &[]))
+/// A row on which an expression of a stream failed, with the frame it came from.
+fn failed_row(portions: &[Arc<Portion>], row: &FailedRow) -> Refused {
+    let frame = portions.iter().find_map(|portion| {
+        let chunk = &portion.chunk;
+        let spans = &chunk.frames.spans;
+        let at = spans.binary_search_by_key(&row.offset, |span| span.offset).ok()?;
+        Some((chunk, at))
+    });
+    let bytes = frame.map(|(chunk, at)| shown(&chunk.frames, at)).unwrap_or_default();
+    Refused {
+        partition: u32::try_from(row.partition).unwrap_or(0),
+        offset: row.offset,
+        row: u32::try_from(row.row).ok(),
+        received_at: frame.map_or(Timestamp(0), |(chunk, at)| chunk.frames.spans[at].received_at),
+        reason: row.reason.clone(),
+        check: "expression".to_owned(),
+        bytes: bytes.to_vec(),
+        length: bytes.len() as u64,
+        place: frame.and_then(|(chunk, at)| chunk.place(at)),
+    }
 }
 
 fn late_records(pipeline: &str, epoch: Epoch, sides: &Sides) -> Result<Vec<LateRecord>> {

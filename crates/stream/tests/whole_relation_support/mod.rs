@@ -204,11 +204,10 @@ impl World {
             commits: self.commits.subscribe(),
             frames_read: Arc::clone(&self.frames_read),
             table: has_table.then(|| Arc::clone(&self.table)),
-            shutdown: self.env().shutdown,
+            env: shared.env.clone(),
         };
         let tail = Arc::new(Tail::new(rows, has_table));
-        let Decoding { inputs, intake, .. } = factory.decoding().unwrap();
-        let reading = Arc::new(Reading::new(Reader::new(inputs, intake, &shared.env)));
+        let reading: Arc<Reading> = Arc::default();
         let (factory, tail) = (Box::new(factory), Some(tail));
         Arc::new(Pipeline::new(shared, settings, &reading, factory, query, tail, Vec::new(), None))
     }
@@ -232,7 +231,7 @@ struct Numbers {
     commits: watch::Receiver<bool>,
     frames_read: Arc<AtomicUsize>,
     table: Option<Arc<Table>>,
-    shutdown: CancellationToken,
+    env: Env,
 }
 
 #[async_trait]
@@ -243,14 +242,16 @@ impl Factory for Numbers {
             sink: Box::new(TableSink {
                 table: Arc::clone(table),
                 commits: self.commits.clone(),
-                shutdown: self.shutdown.clone(),
+                shutdown: self.env.shutdown.clone(),
                 staged: Vec::new(),
             }),
             columns: Arc::clone(&self.rows),
             commit_every: None,
             is_lossless_table: true,
         });
-        Ok(Parts { outlets: outlets.collect(), decoding: self.decoding()? })
+        let Decoding { inputs, intake, .. } = self.decoding()?;
+        let front = Reader::new(inputs, intake, &self.env);
+        Ok(Parts { outlets: outlets.collect(), decoding: self.decoding()?, front })
     }
 
     fn decoding(&self) -> Result<Decoding> {

@@ -24,7 +24,7 @@ use thalweg_stream::sql::functions::window_of;
 use thalweg_stream::tail::Tail;
 
 use super::readers::Boundaries;
-use super::sources;
+use super::sources::{self, Places};
 use crate::check::models::{self, CheckedModel};
 use crate::check::{Checked, PanelStream};
 
@@ -53,6 +53,7 @@ struct Parcel {
     checked: Arc<Checked>,
     shared: Shared,
     tables: BTreeMap<String, Arc<Delta>>,
+    places: Places,
     source: String,
     role: Role,
 }
@@ -64,27 +65,18 @@ pub(super) fn declare(
     shared: &Shared,
     tables: &BTreeMap<String, Arc<Delta>>,
     boundaries: &Boundaries,
+    places: &Places,
     drain: Option<&Drain>,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
-    let mut readings = BTreeMap::new();
-    for source in &project.sources {
-        let (inputs, intake) = sources::input_and_intake(
-            project,
-            source,
-            &checked.planner,
-            &shared.env,
-            &shared.log,
-            sources::Reader::Pipeline,
-        )?;
-        let reading = Arc::new(Reading::new(Reader::new(inputs, intake, &shared.env)));
-        readings.insert(source.name.as_str(), reading);
-    }
+    let readings: BTreeMap<&str, Arc<Reading>> =
+        project.sources.iter().map(|source| (source.name.as_str(), Arc::default())).collect();
     let parcel = |source: &str, role: Role| Parcel {
         project: Arc::clone(project),
         checked: Arc::clone(checked),
         shared: shared.clone(),
         tables: tables.clone(),
+        places: places.clone(),
         source: source.to_owned(),
         role,
     };
@@ -302,15 +294,18 @@ fn panel_results(panel: &PanelStream) -> Result<Kept> {
 #[async_trait]
 impl Factory for Parcel {
     async fn parts(&self) -> Result<Parts> {
+        let source = self.source()?;
+        self.places.decide(source, &self.shared.env, &self.shared.store).await?;
         let decoding = self.decode_as(sources::Reader::Pipeline)?;
+        let front = self.reader()?;
         let query = self.query();
         let (name, schema, shape, key) = match (&self.role, query) {
             (Role::Alert(alert), Some(query)) => {
                 let outlets = self.notifier(alert, &query.visible())?.into_iter().collect();
-                return Ok(Parts { decoding, outlets });
+                return Ok(Parts { decoding, front, outlets });
             }
             (Role::Panel(_) | Role::Model(_), _) => {
-                return Ok(Parts { decoding, outlets: Vec::new() });
+                return Ok(Parts { decoding, front, outlets: Vec::new() });
             }
             (Role::Stream(name), Some(query)) => {
                 (name, query.visible(), query.shape, query.key.clone())
@@ -345,7 +340,7 @@ impl Factory for Parcel {
                 is_lossless_table: false,
             });
         }
-        Ok(Parts { decoding, outlets })
+        Ok(Parts { decoding, front, outlets })
     }
 
     fn decoding(&self) -> Result<Decoding> {
@@ -365,23 +360,30 @@ impl Parcel {
         }
     }
 
+    fn source(&self) -> Result<&Source> {
+        self.project
+            .source(&self.source)
+            .ok_or_else(|| Error::internal(format!("no source `{}`", self.source)))
+    }
+
     /// The source's input, its intake, and the operators of the query.
     fn decode_as(&self, reader: sources::Reader) -> Result<Decoding> {
-        let source = self
-            .project
-            .source(&self.source)
-            .ok_or_else(|| Error::internal(format!("no source `{}`", self.source)))?;
-        let (inputs, intake) = sources::input_and_intake(
-            &self.project,
-            source,
-            &self.checked.planner,
-            &self.shared.env,
-            &self.shared.log,
-            reader,
-        )?;
-        let planner = &self.checked.planner;
+        let source = self.source()?;
+        let (planner, Shared { env, log, .. }) = (&self.checked.planner, &self.shared);
+        let used = self.places.used(source.name.as_str()).unwrap_or(0);
+        let (inputs, intake) = sources::input_and_intake(source, planner, env, log, reader, used)?;
         let program = self.query().map(|query| Program::new(planner, query)).transpose()?;
         Ok(Decoding { inputs, intake, program })
+    }
+
+    /// What the pipelines of the source read with, together.
+    fn reader(&self) -> Result<Reader> {
+        let source = self.source()?;
+        let (planner, Shared { env, log, .. }) = (&self.checked.planner, &self.shared);
+        let used = self.places.used(source.name.as_str()).unwrap_or(0);
+        let pace = sources::Reader::Pipeline;
+        let (inputs, intake) = sources::input_and_intake(source, planner, env, log, pace, used)?;
+        Ok(Reader::new(inputs, intake, env))
     }
 
     /// Where an alert goes, if it is told to anybody.

@@ -4,12 +4,15 @@ mod pages;
 mod polled;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use thalweg_connect::codecs::csv::{CsvConfig, CsvDecoder, Header};
+use thalweg_connect::codecs::columns::ColumnsDecoder;
+use thalweg_connect::codecs::csv::{CsvConfig, CsvDecoder, Header, HeaderSource};
 use thalweg_connect::codecs::json::{JsonConfig, JsonDecoder, NoticeRule};
 use thalweg_connect::presets::finnhub::{FinnhubConfig, preset};
-use thalweg_connect::sources::file::{FileConfig, FileInput, Framing, Rate};
+use thalweg_connect::sources::file::{
+    Encoding, FileConfig, FileInput, Framing, Place, Rate, RowFormat, S3Config,
+};
 use thalweg_connect::sources::http::{Http, HttpConfig};
 use thalweg_connect::sources::journal::JournalInput;
 use thalweg_connect::sources::websocket::{Heartbeat, WebSocket, WebSocketConfig};
@@ -17,9 +20,13 @@ use thalweg_core::decode::Decoder;
 use thalweg_core::env::Env;
 use thalweg_core::log::Log;
 use thalweg_core::source::Input;
+use thalweg_core::store::{Expected, Store};
 use thalweg_core::topic::TopicPartition;
 use thalweg_core::{Error, Result};
-use thalweg_project::{Connector, CsvFormat, Format, JsonFormat, Project, Source};
+use thalweg_project::{
+    Connector, CsvFormat, FileInput as FileSource, FilePlace, Format, JsonFormat, JsonLayout,
+    Location, Secret, Source,
+};
 use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::sql::Planner;
 
@@ -95,38 +102,47 @@ pub(super) enum Reader {
     Query,
 }
 
-/// The inputs of a source, one a partition, and the intake that takes their frames.
+/// The inputs of a source, one a partition, and the intake that takes their frames. `used` is the
+/// number of the place its files are read from.
 pub(super) fn input_and_intake(
-    project: &Project,
     source: &Source,
     planner: &Planner,
     env: &Env,
     log: &Arc<dyn Log>,
     reader: Reader,
+    used: usize,
 ) -> Result<(Inputs, Intake)> {
     let (input, decoder): (Box<dyn Input>, Box<dyn Decoder>) = match &source.connector {
         Connector::File(file) => {
-            let path = project.dir.join(&file.path);
-            let mut config = FileConfig::new(path.to_string_lossy());
-            if let Format::Csv(csv) = &source.format {
-                config.framing = Framing::Csv {
-                    delimiter: ascii(csv.delimiter)?,
-                    quote: ascii(csv.quote)?,
-                    header: csv.header,
-                };
-            }
+            let place = &file.places[used];
+            let mut config = FileConfig::new("");
+            config.place = self::place(place);
             if reader == Reader::Pipeline {
-                config.rate =
-                    file.rate_per_second.and_then(|rate| Rate::parse(&format!("{rate}/s")));
+                config.rate = place.rate_per_second.and_then(Rate::per_second);
+            }
+            match &source.format {
+                Format::Csv(csv) => {
+                    config.framing = Framing::Csv {
+                        delimiter: ascii(csv.delimiter)?,
+                        quote: ascii(csv.quote)?,
+                        header: csv.header,
+                    };
+                    config.encoding = Encoding::for_label(csv.encoding.as_bytes());
+                }
+                Format::Json(json) => {
+                    config.framing = match json.layout {
+                        JsonLayout::Lines => Framing::Lines,
+                        JsonLayout::Array => Framing::Array,
+                        JsonLayout::Document => Framing::Document,
+                    };
+                }
+                // One page, whole.
+                Format::Html(_) => config.framing = Framing::Document,
+                Format::Parquet => config.framing = Framing::Rows(RowFormat::Parquet),
+                Format::Avro => config.framing = Framing::Rows(RowFormat::Avro),
             }
             let input = FileInput::new(config, env)?;
-            let decoder: Box<dyn Decoder> = match &source.format {
-                Format::Json(json) => Box::new(JsonDecoder::new(&json_config(source, json)?)?),
-                Format::Csv(csv) => Box::new(
-                    CsvDecoder::new(csv_config(source, csv)?)?.with_headers(input.header_source()),
-                ),
-                Format::Html(html) => pages::decoder(source, html)?,
-            };
+            let decoder = decoder(source, Some(input.header_source()))?;
             (Box::new(input), decoder)
         }
         Connector::Finnhub(_)
@@ -135,18 +151,7 @@ pub(super) fn input_and_intake(
         | Connector::Binance(_) => {
             let partition = TopicPartition::new(journal_topic(source.name.as_str()), 0);
             let input = JournalInput::new(Arc::clone(log), partition);
-            let decoder: Box<dyn Decoder> = match &source.format {
-                Format::Json(json) => Box::new(JsonDecoder::new(&json_config(source, json)?)?),
-                Format::Csv(csv) => {
-                    let mut config = csv_config(source, csv)?;
-                    if csv.header {
-                        // A frame is a message or a body, with a header of its own.
-                        config.header = Header::Frame;
-                    }
-                    Box::new(CsvDecoder::new(config)?)
-                }
-                Format::Html(html) => pages::decoder(source, html)?,
-            };
+            let decoder = decoder(source, None)?;
             (Box::new(input), decoder)
         }
     };
@@ -167,6 +172,180 @@ pub(super) fn input_and_intake(
     };
     let intake = Intake::new(planner, config, decoder)?;
     Ok((BTreeMap::from([(0, input)]), intake))
+}
+
+/// What makes rows of a source's frames.
+fn decoder(source: &Source, headers: Option<HeaderSource>) -> Result<Box<dyn Decoder>> {
+    Ok(match &source.format {
+        Format::Json(json) => Box::new(JsonDecoder::new(&json_config(source, json)?)?),
+        Format::Csv(csv) => {
+            let mut config = csv_config(source, csv)?;
+            match headers {
+                Some(headers) => Box::new(CsvDecoder::new(config)?.with_headers(headers)),
+                None => {
+                    if csv.header {
+                        // A frame is a message or a body, with a header of its own.
+                        config.header = Header::Frame;
+                    }
+                    Box::new(CsvDecoder::new(config)?)
+                }
+            }
+        }
+        Format::Html(html) => pages::decoder(source, html)?,
+        Format::Parquet | Format::Avro => Box::new(ColumnsDecoder::new(source.columns.clone())?),
+    })
+}
+
+/// Where files are, as the connector takes it.
+fn place(place: &FilePlace) -> Place {
+    match &place.location {
+        Location::Disk(path) => Place::Disk(path.to_string_lossy().into_owned()),
+        Location::Http { url, headers } => Place::Http {
+            url: url.reveal().to_owned(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+                .collect(),
+        },
+        Location::Hdfs(url) => Place::Hdfs(url.clone()),
+        Location::S3(s3) => Place::S3(S3Config {
+            url: s3.url.clone(),
+            anonymous: s3.anonymous,
+            region: s3.region.clone(),
+            endpoint: s3.endpoint.clone(),
+            keys: s3.keys.as_ref().map(|(id, secret, token)| {
+                let reveal = |secret: &Secret| secret.reveal().to_owned();
+                (reveal(id), reveal(secret), token.as_ref().map(reveal))
+            }),
+        }),
+    }
+}
+
+/// Which of its places each source of files is read from, once that was decided.
+///
+/// Positions mean something in one place only, and every pipeline of a source reads the same files;
+/// so what was decided holds for the life of the data folder, or until the project no longer names
+/// that place.
+#[derive(Clone, Default)]
+pub(super) struct Places(Arc<Decided>);
+
+#[derive(Default)]
+struct Decided {
+    used: Mutex<BTreeMap<String, usize>>,
+    // Pipelines of one source ask at the same time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Decided {
+    fn set(&self, source: &str, used: usize) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(source.to_owned(), used);
+    }
+}
+
+/// Kind of the rows that hold the decisions, by source.
+const DECISIONS: &str = "file_place";
+
+impl Places {
+    /// The number of the place in use, if it was decided.
+    pub(super) fn used(&self, source: &str) -> Option<usize> {
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner).get(source).copied()
+    }
+
+    /// The place that a source of files is read from, as it is shown.
+    pub(super) fn shown(&self, source: &Source) -> Option<String> {
+        let Connector::File(file) = &source.connector else { return None };
+        let used = match file.places.len() {
+            1 => Some(0),
+            _ => self.used(source.name.as_str()),
+        };
+        Some(place(file.places.get(used?)?).to_string())
+    }
+
+    /// Takes back what was decided in an earlier life, for those who only look.
+    pub(super) async fn recall(&self, sources: &[Source], store: &Arc<dyn Store>) -> Result<()> {
+        for source in sources {
+            let Connector::File(file) = &source.connector else { continue };
+            let name = source.name.as_str();
+            if file.places.len() > 1
+                && let Some(used) = stored(name, file, store).await?
+            {
+                self.0.set(name, used);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides where the files of a source are read from: the first of its places that can be
+    /// listed and holds a file; without any of those, the first that can be listed.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when no place can be listed.
+    pub(super) async fn decide(
+        &self,
+        source: &Source,
+        env: &Env,
+        store: &Arc<dyn Store>,
+    ) -> Result<usize> {
+        let Connector::File(file) = &source.connector else { return Ok(0) };
+        let name = source.name.as_str();
+        if file.places.len() == 1 {
+            return Ok(0);
+        }
+        let _turn = self.0.turn.lock().await;
+        if let Some(used) = self.used(name) {
+            return Ok(used);
+        }
+        let used = match stored(name, file, store).await? {
+            Some(used) => used,
+            None => {
+                let places: Vec<Place> = file.places.iter().map(place).collect();
+                let used = first_that_works(name, &places, env).await?;
+                let shown = places[used].to_string().into();
+                store.put(DECISIONS, name, Expected::Any, &shown).await?;
+                let place = &places[used];
+                if used > 0 {
+                    tracing::warn!(source = name, %place, "files are read from a fall-back");
+                } else {
+                    tracing::info!(source = name, %place, "files are read from the first place");
+                }
+                used
+            }
+        };
+        self.0.set(name, used);
+        Ok(used)
+    }
+}
+
+/// The place that was decided for a source, as far as the project still names it.
+async fn stored(name: &str, file: &FileSource, store: &Arc<dyn Store>) -> Result<Option<usize>> {
+    let row = store.get(DECISIONS, name).await?;
+    Ok(row.and_then(|row| {
+        let is_it = |it: &FilePlace| row.value.as_str() == Some(&place(it).to_string());
+        file.places.iter().position(is_it)
+    }))
+}
+
+async fn first_that_works(name: &str, places: &[Place], env: &Env) -> Result<usize> {
+    let mut empty = None;
+    let mut failures = Vec::new();
+    for (number, place) in places.iter().enumerate() {
+        match place.count(env).await {
+            Ok(0) => {
+                tracing::warn!(source = name, %place, "no file is there");
+                empty.get_or_insert(number);
+            }
+            Ok(_) => return Ok(number),
+            Err(error) => {
+                tracing::warn!(source = name, %place, error = error.chain(), "it cannot be read");
+                failures.push(format!("{place}: {}", error.message));
+            }
+        }
+    }
+    empty.ok_or_else(|| {
+        Error::unavailable(format!("no place of source `{name}` can be read"))
+            .with_detail(failures.join("; "))
+    })
 }
 
 fn json_config(source: &Source, format: &JsonFormat) -> Result<JsonConfig> {

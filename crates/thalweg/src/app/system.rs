@@ -38,6 +38,7 @@ pub(super) struct World {
     pub store: Arc<dyn Store>,
     pub pipelines: Vec<Arc<Pipeline>>,
     pub feeds: BTreeMap<String, Arc<FeedStatus>>,
+    pub places: super::sources::Places,
     pub tables: BTreeMap<String, Arc<Delta>>,
     pub scheduler: OnceLock<Arc<Scheduler>>,
     pub forecasting: Forecasting,
@@ -291,6 +292,7 @@ impl World {
                 json!({
                     "name": row.name, "check": row.check, "reason": row.reason,
                     "partition": row.partition, "offset": row.offset, "row": row.row,
+                    "place": row.place,
                     "received_at": instant(row.received_at), "length": row.length,
                     "bytes": String::from_utf8_lossy(&row.frame()), "epoch": row.epoch,
                 })
@@ -457,7 +459,8 @@ impl World {
                 Connector::Binance(_) => "binance",
             };
             let mut row = json!({
-                "name": name, "connector": connector, "state": reading.state.word(),
+                "name": name, "connector": connector, "reads": self.places.shown(source),
+                "state": reading.state.word(),
                 "reason": reading.reason, "frames": reading.source.frames_received,
                 "rows_valid": reading.source.rows_valid,
                 "rows_quarantined": reading.source.rows_quarantined + reading.source.frames_quarantined,

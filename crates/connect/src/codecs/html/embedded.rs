@@ -80,7 +80,7 @@ impl Decoder for EmbeddedDecoder {
                 }
             }
         }
-        let cut = Frames { partition: frames.partition, data: data.freeze(), spans };
+        let cut = Frames { partition: frames.partition, data: data.freeze(), spans, rows: None };
         let mut decoded = self.json.decode(&cut)?;
         decoded.frames.quarantined += refused.len() as u64;
         for reject in &mut decoded.rejects {

@@ -8,9 +8,10 @@ use thalweg_core::error::Result;
 use thalweg_core::frame::{FRAME_BYTES_MAX, FrameSpan, Frames};
 
 use super::FileInput;
-use super::disk::{Piece, ReadError};
-use super::framing::{Front, ScanLimit, front, scan, without_return};
+use super::files::ReadError;
+use super::framing::{Framing, Front, ScanLimit, front, scan};
 use super::manifest::Position;
+use super::piece::Piece;
 use crate::codecs::csv::HeaderSource;
 
 /// Bytes read first when looking for a first frame.
@@ -74,16 +75,23 @@ impl FileInput {
         if self.listed_at.is_none() {
             self.list().await?;
         }
+        if let Framing::Rows(format) = self.config.framing {
+            return self.row_heads(format, from).await;
+        }
         self.heads.retain(|number, _| *number >= from.number);
         // Looking elsewhere must not cost the rest of the piece that is being read.
-        let kept = self.piece.take();
+        let kept = (self.piece.take(), self.packed.take());
         let mut data = BytesMut::new();
         let mut spans = Vec::new();
         for number in from.number..self.manifest.files.len() {
             if number == from.number && from.byte > self.manifest.files[number].start {
                 continue;
             }
-            let Some(head) = self.head_of(number).await? else { continue };
+            // What is only looked at may still change.
+            let prints = self.manifest.files[number].prints;
+            let head = self.head_of(number).await;
+            self.manifest.files[number].prints = prints;
+            let Some(head) = head? else { continue };
             spans.push(FrameSpan {
                 start: u32::try_from(data.len()).unwrap_or(u32::MAX),
                 len: u32::try_from(head.bytes.len()).expect("a frame is shorter than 4 GiB"),
@@ -92,8 +100,8 @@ impl FileInput {
             });
             data.extend_from_slice(&head.bytes);
         }
-        self.piece = kept;
-        Ok(Frames { partition: 0, data: data.freeze(), spans })
+        (self.piece, self.packed) = kept;
+        Ok(Frames { data: data.freeze(), spans, ..Frames::default() })
     }
 
     /// The first frame of a stretch; none when it has none yet, or one that is too long.
@@ -139,11 +147,11 @@ impl FileInput {
         let mut first = None;
         let scanned =
             scan(framing, &piece.data, begin, one, |start, length| first = Some((start, length)));
-        let rest = without_return(&piece.data[scanned.next..]);
+        let last = framing.last(&piece.data[scanned.next..], false);
         let (start, length) = match first {
             Some(first) => first,
-            None if is_last && (1..=FRAME_BYTES_MAX).contains(&rest.len()) => {
-                (scanned.next, rest.len())
+            None if is_last && (1..=FRAME_BYTES_MAX).contains(&last.len()) => {
+                (scanned.next + last.start, last.len())
             }
             None => return None,
         };

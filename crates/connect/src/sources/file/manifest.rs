@@ -6,7 +6,11 @@
 //! number of the stretch × 2^40 + a byte of the file (S1).
 //!
 //! What was read must not change (S0). Each stretch keeps the CRC-32C of the first 4 KiB that were
-//! read and of the last 64 bytes before the position; they are compared whenever the file is opened.
+//! read and of the last 64 bytes before the position; they are compared whenever the file is opened,
+//! unless its store says by a tag that it is the same.
+//!
+//! Of a file that is *unpacked* (compressed, or in another encoding than UTF-8) a byte is one of the
+//! text in it, `size` and prints are of the file as it is stored. In a format of rows it is a row.
 //!
 //! As JSON, version 1, stored in epoch records:
 //!
@@ -18,7 +22,9 @@
 //!
 //! A print is `[end, length, crc]`. `headers` holds each header of a file once, a file its number
 //! among them; `end` is missing for what is not read to its end; `cut` says that the last line has
-//! no line end.
+//! no line end, `lines` how many lines end before the position that `tail` is of; `packing` is
+//! `plain` or `packed`, `length` that of the text of a packed file, once it was read to its end;
+//! `broken` why the file cannot be read beyond its end, `tag` what its store calls its version.
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::error::{Error, Result};
@@ -62,11 +68,43 @@ pub(super) struct Stretch {
     pub(super) size: u64,
     /// `_received_at` of its frames.
     pub(super) discovered_at: Timestamp,
-    pub(super) head: Print,
-    pub(super) tail: Print,
+    #[serde(flatten)]
+    pub(super) prints: Prints,
+    /// Lines that end before what was read of it ends.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) lines: u64,
+    /// Whether its bytes are its text, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) packing: Option<Packing>,
+    /// Length of its text, for a packed file that was read to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) length: Option<u64>,
+    /// Why nothing can be read behind its end, which counts as one byte more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) broken: Option<String>,
+    /// The tag under which it was last compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tag: Option<String>,
     /// Since when the file has had this size, as far as this process knows.
     #[serde(skip)]
     pub(super) unchanged_since: Option<Timestamp>,
+}
+
+/// Whether the bytes of a file are its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Packing {
+    /// They are.
+    Plain,
+    /// It is compressed, or in another encoding than UTF-8; or its format is one of rows.
+    Packed,
+}
+
+/// What is known of the bytes that were read of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Prints {
+    pub(super) head: Print,
+    pub(super) tail: Print,
 }
 
 /// The CRC of some bytes of a file: `[end, length, crc]`.
@@ -136,8 +174,12 @@ impl Stretch {
             cut: false,
             size,
             discovered_at: now,
-            head: Print::default(),
-            tail: Print::default(),
+            prints: Prints::default(),
+            lines: 0,
+            packing: None,
+            length: None,
+            broken: None,
+            tag: None,
             unchanged_since: Some(now),
         }
     }
@@ -150,14 +192,38 @@ impl Stretch {
             cut: false,
             size,
             discovered_at: now,
+            length: None,
+            broken: None,
             unchanged_since: Some(now),
             ..self.clone()
         }
     }
 
-    /// Up to where it was read, as far as is known.
+    /// Whether a byte of it is a byte of the file.
+    pub(super) fn is_plain(&self) -> bool {
+        self.packing != Some(Packing::Packed)
+    }
+
+    /// Whether all that was there when it was last looked at stands before `byte`.
+    pub(super) fn was_read_before(&self, byte: u64) -> bool {
+        let length = if self.is_plain() { Some(self.size) } else { self.length };
+        length.is_some_and(|length| byte >= length)
+    }
+
+    /// Notes the length of the file; returns since when it has had it.
+    pub(super) fn note_size(&mut self, size: u64, now: Timestamp) -> Timestamp {
+        if size != self.size {
+            self.size = size;
+            self.unchanged_since = Some(now);
+        }
+        *self.unchanged_since.get_or_insert(now)
+    }
+}
+
+impl Prints {
+    /// Behind the last byte that was read.
     pub(super) fn read_to(&self) -> u64 {
-        self.tail.0.max(self.start)
+        self.tail.0
     }
 
     /// Notes that `bytes`, from byte `at` on, were read.
@@ -175,15 +241,10 @@ impl Stretch {
             self.head = Print(head_to, length, crc32c::crc32c_append(self.head.2, more));
         }
     }
+}
 
-    /// Notes the length of the file; returns since when it has had it.
-    pub(super) fn note_size(&mut self, size: u64, now: Timestamp) -> Timestamp {
-        if size != self.size {
-            self.size = size;
-            self.unchanged_since = Some(now);
-        }
-        *self.unchanged_since.get_or_insert(now)
-    }
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Default for Manifest {
@@ -278,7 +339,7 @@ mod tests {
         manifest.push(Stretch::new("a.csv".into(), 9, Timestamp(5)));
         assert!(manifest.note_header(0, "id,name"));
         assert!(!manifest.note_header(0, "id,name"));
-        manifest.files[0].note_read(0, b"id,name\n1");
+        manifest.files[0].prints.note_read(0, b"id,name\n1");
         assert!(manifest.seal(0, 9, true));
         assert!(!manifest.seal(0, 3, false));
         manifest.push(Stretch::new("b.csv".into(), 0, Timestamp(3)));
@@ -304,15 +365,15 @@ mod tests {
             let mut at = 0;
             for piece in pieces {
                 let piece = &bytes[at..(at + piece).min(bytes.len())];
-                stretch.note_read(at as u64, piece);
+                stretch.prints.note_read(at as u64, piece);
                 at += piece.len();
-                for print in [stretch.head, stretch.tail] {
+                for print in [stretch.prints.head, stretch.prints.tail] {
                     let range = print.range();
                     prop_assert!(print.fits(&bytes[range.start as usize..range.end as usize]));
                 }
             }
-            prop_assert_eq!(stretch.head.range(), 0..(at as u64).min(HEAD_BYTES));
-            prop_assert_eq!(stretch.read_to(), at as u64);
+            prop_assert_eq!(stretch.prints.head.range(), 0..(at as u64).min(HEAD_BYTES));
+            prop_assert_eq!(stretch.prints.read_to(), at as u64);
         }
     }
 }

@@ -26,6 +26,12 @@ impl Rate {
         Some(Self { frames, per: Duration::from_secs(seconds) })
     }
 
+    /// So many frames a second; none unless that is a number above zero.
+    pub fn per_second(frames: f64) -> Option<Self> {
+        let per = Duration::try_from_secs_f64(frames.recip()).ok()?;
+        (frames > 0.0 && !per.is_zero()).then_some(Self { frames: 1, per })
+    }
+
     /// When frame `number`, from 0, is due after the first one.
     fn due(self, number: u64) -> Duration {
         let nanos = u128::from(number) * self.per.as_nanos() / u128::from(self.frames);
@@ -100,6 +106,14 @@ mod tests {
         for wrong in ["", "200", "0/s", "-1/s", "200/d", "x/s"] {
             assert_eq!(Rate::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_rate_need_not_be_whole() {
+        let due = |rate: f64, frame| Rate::per_second(rate).map(|rate| rate.due(frame));
+        assert_eq!(due(200.0, 200), Some(Duration::from_secs(1)));
+        assert_eq!(due(0.5, 3), Some(Duration::from_secs(6)));
+        assert_eq!((due(0.0, 1), due(f64::NAN, 1), due(1e12, 1)), (None, None, None));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use glob::{MatchOptions, Pattern};
 use thalweg_core::env::Disk;
 use thalweg_core::error::{Error, Result};
 
-const OPTIONS: MatchOptions = MatchOptions {
+pub(super) const OPTIONS: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: true,

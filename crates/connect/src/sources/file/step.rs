@@ -5,12 +5,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::frame::{FRAME_BYTES_MAX, FrameSpan, Frames};
-use thalweg_core::source::{Chunk, Oversized, ReadLimit};
+use thalweg_core::source::{Chunk, Origin, Oversized, ReadLimit, Unreadable, line_ends};
 use tracing::warn;
 
-use super::disk::{Piece, ReadError};
-use super::framing::{EndFinder, Front, ScanLimit, front, mark_bytes, scan, without_return};
+use super::files::ReadError;
+use super::framing::{
+    EndFinder, Framing, Front, ScanLimit, front, mark_bytes, scan, without_return,
+};
 use super::manifest::Position;
+use super::piece::{Broken, Piece};
 use super::{FileInput, PIECE_BYTES};
 
 /// Bytes kept of a frame that is too long.
@@ -22,7 +25,8 @@ pub(super) enum Step {
     Took(Chunk),
     /// There are none up to this position.
     Moved(Position),
-    /// A last line without line end, which is a frame when the file does not grow for so long.
+    /// Something without an end, which is taken for what it is when the file does not grow for so
+    /// long.
     Unsettled(Duration),
     /// Nothing more is in the list.
     AtEnd,
@@ -46,14 +50,18 @@ impl FileInput {
         if stretch.end.is_some_and(|end| at.byte >= end) {
             return Ok(Step::Moved(at.next_stretch()));
         }
+        if let Framing::Rows(format) = self.config.framing {
+            return self.step_rows(format, at, limit).await;
+        }
         if let Some((_, piece)) = self.piece.take_if(|(held, piece)| {
             *held == number && piece.at <= at.byte && at.byte < piece.end()
         }) {
-            let cut = self.cut(at, &piece, limit)?;
+            let lines = self.count_lines(at).await?;
+            let cut = self.cut(at, &piece, lines, limit)?;
             self.piece = Some((number, piece));
             match cut {
                 Cut::Step(step) => return Ok(step),
-                Cut::Oversized => return self.step_oversized(at, limit).await,
+                Cut::Oversized => return self.step_oversized(at, lines, limit).await,
                 Cut::Incomplete => {}
             }
         }
@@ -64,25 +72,32 @@ impl FileInput {
                 Err(error) => return self.unreadable(at, error, limit),
             };
             let is_last = self.reaches_end(number, &piece);
-            let cut = self.cut(at, &piece, limit)?;
+            let broken = piece.broken.clone();
+            let lines = self.count_lines(at).await?;
+            let cut = self.cut(at, &piece, lines, limit)?;
             let rest = piece.data.clone();
             self.piece = Some((number, piece));
             match cut {
                 Cut::Step(step) => return Ok(step),
                 Cut::Incomplete if is_last && rest.len() <= FRAME_BYTES_MAX => {
-                    return self.step_at_file_end(at, &rest, limit);
+                    return match broken {
+                        Some(broken) => self.step_broken(at, lines, &rest, broken, limit),
+                        None => self.step_at_file_end(at, lines, &rest, limit),
+                    };
                 }
                 // A frame of the greatest length with its line end fits; this one is longer.
                 Cut::Incomplete if bytes_max < FRAME_BYTES_MAX + 2 => {
                     bytes_max = (4 * bytes_max).min(FRAME_BYTES_MAX + 2);
                 }
-                Cut::Oversized | Cut::Incomplete => return self.step_oversized(at, limit).await,
+                Cut::Oversized | Cut::Incomplete => {
+                    return self.step_oversized(at, lines, limit).await;
+                }
             }
         }
     }
 
-    /// Cuts frames out of a piece from `at` on.
-    fn cut(&mut self, at: Position, piece: &Piece, limit: &ReadLimit) -> Result<Cut> {
+    /// Cuts frames out of a piece from `at` on, before which so many lines end.
+    fn cut(&mut self, at: Position, piece: &Piece, lines: u64, limit: &ReadLimit) -> Result<Cut> {
         let framing = self.config.framing;
         let index = |byte: u64| usize::try_from(byte - piece.at).unwrap_or(usize::MAX);
         let from = index(at.byte);
@@ -125,17 +140,27 @@ impl FileInput {
         if scanned.next == from {
             return Ok(if scanned.is_next_oversized { Cut::Oversized } else { Cut::Incomplete });
         }
-        self.note_read(at, &piece.data[from..scanned.next]);
+        self.note_read(at, &piece.data[from..scanned.next], lines);
         let next = Position { number: at.number, byte: piece.at + scanned.next as u64 };
-        if spans.is_empty() {
-            return Ok(Cut::Step(Step::Moved(next)));
-        }
-        let frames = Frames { partition: 0, data: piece.data.clone(), spans };
-        Ok(Cut::Step(Step::Took(Chunk { frames, next: next.offset()?, ..Chunk::default() })))
+        let Some(first) = spans.first() else { return Ok(Cut::Step(Step::Moved(next))) };
+        let origin = self.origin(at.number, lines, &piece.data[from..first.start as usize]);
+        let frames = Frames { data: piece.data.clone(), spans, ..Frames::default() };
+        Ok(Cut::Step(Step::Took(Chunk {
+            frames,
+            next: next.offset()?,
+            origin,
+            ..Chunk::default()
+        })))
     }
 
-    /// At the end of a file, where `rest` has no line end.
-    fn step_at_file_end(&mut self, at: Position, rest: &Bytes, limit: &ReadLimit) -> Result<Step> {
+    /// At the end of a file, where no frame ends in `rest`.
+    fn step_at_file_end(
+        &mut self,
+        at: Position,
+        lines: u64,
+        rest: &Bytes,
+        limit: &ReadLimit,
+    ) -> Result<Step> {
         let number = at.number;
         if rest.is_empty() {
             if number + 1 == self.manifest.files.len() {
@@ -148,9 +173,11 @@ impl FileInput {
         if let Some(step) = self.settle(end, limit) {
             return Ok(step);
         }
-        self.note_read(at, rest);
-        let start = if at.byte == 0 { mark_bytes(rest) } else { 0 };
-        let line = without_return(&rest[start..]);
+        self.note_read(at, rest, lines);
+        let mark = if at.byte == 0 { mark_bytes(rest) } else { 0 };
+        let last = self.config.framing.last(&rest[mark..], at.byte == 0);
+        let start = mark + last.start;
+        let line = &rest[start..mark + last.end];
         let is_header = at.byte == 0 && self.config.framing.has_header();
         if is_header && !line.is_empty() {
             self.note_header(number, line);
@@ -159,17 +186,56 @@ impl FileInput {
             return Ok(Step::Moved(end));
         }
         let span = FrameSpan {
-            start: u32::try_from(start).expect("a mark has three bytes"),
+            start: u32::try_from(start).expect("a frame is shorter than 4 GiB"),
             len: u32::try_from(line.len()).expect("a frame is shorter than 4 GiB"),
             offset: Position { number, byte: at.byte + start as u64 }.offset()?,
             received_at: self.manifest.files[number].discovered_at,
         };
-        let frames = Frames { partition: 0, data: rest.clone(), spans: vec![span] };
-        Ok(Step::Took(Chunk { frames, next: end.offset()?, ..Chunk::default() }))
+        let origin = self.origin(number, lines, &rest[..start]);
+        let frames = Frames { data: rest.clone(), spans: vec![span], ..Frames::default() };
+        Ok(Step::Took(Chunk { frames, next: end.offset()?, origin, ..Chunk::default() }))
+    }
+
+    /// Sets aside what is left of a file that cannot be read on.
+    pub(super) fn step_broken(
+        &mut self,
+        at: Position,
+        lines: u64,
+        rest: &Bytes,
+        broken: Broken,
+        limit: &ReadLimit,
+    ) -> Result<Step> {
+        let number = at.number;
+        // One byte more stands for what cannot be read.
+        let next = Position { number, byte: at.byte + rest.len() as u64 + 1 };
+        if self.manifest.files[number].end.is_none() {
+            if broken.may_grow
+                && let Some(step) = self.unsettled(number, limit)
+            {
+                return Ok(step);
+            }
+            self.manifest.files[number].broken = Some(broken.reason);
+            self.seal(number, next.byte, false);
+        }
+        let mut origin = self.origin(number, lines, &[]);
+        if let Some(origin) = &mut origin {
+            origin.is_row = matches!(self.config.framing, Framing::Rows(_));
+        }
+        let stretch = &self.manifest.files[number];
+        let reason = stretch.broken.clone().unwrap_or_else(|| "it could not be read".to_owned());
+        let head = rest.slice(..rest.len().min(HEAD_BYTES));
+        let (offset, received_at) = (at.offset()?, stretch.discovered_at);
+        let unreadable = vec![Unreadable { offset, received_at, reason, head }];
+        Ok(Step::Took(Chunk { next: next.offset()?, unreadable, origin, ..Chunk::default() }))
     }
 
     /// Takes a frame that is too long: keeps its head, counts the rest.
-    async fn step_oversized(&mut self, at: Position, limit: &ReadLimit) -> Result<Step> {
+    async fn step_oversized(
+        &mut self,
+        at: Position,
+        lines: u64,
+        limit: &ReadLimit,
+    ) -> Result<Step> {
         let number = at.number;
         if at.byte == 0 && self.config.framing.has_header() {
             let path = &self.manifest.files[number].path;
@@ -180,6 +246,7 @@ impl FileInput {
         let mut head = BytesMut::with_capacity(HEAD_BYTES);
         let mut byte = at.byte;
         let mut line_end_bytes = 0;
+        let mut lines_within = 0;
         let last = loop {
             let piece = match self.piece_at(number, byte, PIECE_BYTES).await {
                 Ok(piece) => piece,
@@ -187,11 +254,13 @@ impl FileInput {
             };
             let is_last = self.reaches_end(number, &piece) || piece.data.is_empty();
             let found = finder.find(&piece.data);
-            let taken = piece.data.slice(..found.map_or(piece.data.len(), |end| end + 1));
+            let end_bytes = self.config.framing.end_bytes();
+            let taken = piece.data.slice(..found.map_or(piece.data.len(), |end| end + end_bytes));
             head.extend_from_slice(&taken[..taken.len().min(HEAD_BYTES - head.len())]);
             byte += taken.len() as u64;
+            lines_within += line_ends(&taken);
             if let Some(end) = found {
-                line_end_bytes = 1 + end - without_return(&taken[..end]).len();
+                line_end_bytes = end_bytes + end - without_return(&taken[..end]).len();
                 break taken;
             }
             if is_last {
@@ -201,8 +270,10 @@ impl FileInput {
                 break taken;
             }
         };
-        self.note_read(at, &head);
-        self.note_read(Position { number, byte: byte - last.len() as u64 }, &last);
+        self.note_read(at, &head, lines);
+        let before_last = lines + lines_within - line_ends(&last);
+        self.note_read(Position { number, byte: byte - last.len() as u64 }, &last, before_last);
+        let origin = self.origin(number, lines, &[]);
         let next = Position { number, byte };
         let oversized = Oversized {
             offset: at.offset()?,
@@ -213,6 +284,7 @@ impl FileInput {
         Ok(Step::Took(Chunk {
             next: next.offset()?,
             oversized: vec![oversized],
+            origin,
             ..Chunk::default()
         }))
     }
@@ -220,29 +292,38 @@ impl FileInput {
     /// Ends the stretch at `end`, where no line ends, if the file has not grown for long enough;
     /// else says what there is to do instead.
     fn settle(&mut self, end: Position, limit: &ReadLimit) -> Option<Step> {
-        let stretch = &self.manifest.files[end.number];
-        if stretch.end.is_some() {
+        if self.manifest.files[end.number].end.is_some() {
             return None;
         }
+        let step = self.unsettled(end.number, limit);
+        if step.is_none() {
+            self.seal(end.number, end.byte, true);
+        }
+        step
+    }
+
+    /// What to do instead of ending the stretch, as long as its file may still grow.
+    pub(super) fn unsettled(&self, number: usize, limit: &ReadLimit) -> Option<Step> {
         if limit.until.is_some() {
             // What runs again ran in a stretch that had an end here, or did not come this far.
             return Some(Step::AtEnd);
         }
         let now = self.env.clock.now();
-        let unchanged = stretch.unchanged_since.map_or(Duration::ZERO, |since| now.since(since));
-        match self.config.settle.checked_sub(unchanged).filter(|left| !left.is_zero()) {
-            Some(left) => Some(Step::Unsettled(left)),
-            None => {
-                self.seal(end.number, end.byte, true);
-                None
-            }
-        }
+        let since = self.manifest.files[number].unchanged_since;
+        let unchanged = since.map_or(Duration::ZERO, |since| now.since(since));
+        let left = self.config.settle.checked_sub(unchanged).filter(|left| !left.is_zero())?;
+        Some(Step::Unsettled(left))
     }
 
     /// What a file that cannot be read means for the position in it.
-    fn unreadable(&mut self, at: Position, error: ReadError, limit: &ReadLimit) -> Result<Step> {
+    pub(super) fn unreadable(
+        &mut self,
+        at: Position,
+        error: ReadError,
+        limit: &ReadLimit,
+    ) -> Result<Step> {
         let stretch = &self.manifest.files[at.number];
-        let was_read = at.byte >= stretch.size;
+        let was_read = stretch.was_read_before(at.byte);
         let was_begun = at.byte > stretch.start;
         let may_go = stretch.end.is_none() && limit.until.is_none() && (was_read || !was_begun);
         if !matches!(error, ReadError::Gone) || !may_go {
@@ -257,13 +338,33 @@ impl FileInput {
 
     /// Whether the stretch has nothing behind this piece.
     pub(super) fn reaches_end(&self, number: usize, piece: &Piece) -> bool {
-        piece.end() >= self.manifest.files[number].end.unwrap_or(piece.size)
+        piece.is_last || self.manifest.files[number].end.is_some_and(|end| piece.end() >= end)
     }
 
-    fn note_read(&mut self, at: Position, bytes: &[u8]) {
+    /// How many lines end before a position.
+    async fn count_lines(&mut self, at: Position) -> Result<u64> {
+        let counted = self.lines_before(at.number, at.byte).await;
+        counted.map_err(|error| error.about(&self.manifest.files[at.number].path))
+    }
+
+    /// The place behind so many lines and those of `skipped`.
+    fn origin(&self, number: usize, lines: u64, skipped: &[u8]) -> Option<Origin> {
+        let file = self.manifest.files[number].path.as_str().into();
+        Some(Origin { file, number: lines + line_ends(skipped) + 1, is_row: false })
+    }
+
+    /// Notes that `bytes` from `at` on, before which so many lines end, were taken.
+    fn note_read(&mut self, at: Position, bytes: &[u8], lines: u64) {
+        let to = at.byte + bytes.len() as u64;
+        let lines = lines + line_ends(bytes);
+        self.lines = Some((at.number, to, lines));
         let stretch = &mut self.manifest.files[at.number];
-        let before = stretch.read_to();
-        stretch.note_read(at.byte, bytes);
-        self.report.bytes_since += stretch.read_to() - before;
+        if stretch.is_plain() {
+            stretch.prints.note_read(at.byte, bytes);
+            if stretch.prints.read_to() == to {
+                stretch.lines = lines;
+            }
+        }
+        self.report.bytes_since += bytes.len() as u64;
     }
 }

@@ -41,7 +41,7 @@ fn frames_plainly(framing: Framing, text: &str) -> Vec<String> {
     let (mut frames, mut frame) = (Vec::new(), String::new());
     let (mut quoted, mut field_begins, mut quote_closed) = (false, true, false);
     for c in text.chars() {
-        if c == '\n' && !quoted {
+        if !quoted && (c == '\n' || c == '\r' && framing != Framing::Lines) {
             frames.push(std::mem::take(&mut frame));
             (field_begins, quote_closed) = (true, false);
             continue;

@@ -9,8 +9,8 @@ use super::html::{Clean, Cleaning, HtmlRows, Locale, lower_html};
 use super::http::{lower_binance, lower_http};
 use super::preset::Preset;
 use super::{
-    Check, Connector, CsvFormat, FileInput, Finnhub, Format, Heartbeat, JsonFormat, Keep, Notice,
-    OnInvalid, Source, Websocket,
+    Check, Connector, CsvFormat, FileInput, FilePlace, Finnhub, Format, Heartbeat, JsonFormat,
+    Keep, Location, Named, Notice, OnInvalid, S3, Source, Websocket,
 };
 use crate::codes::{self, Telling};
 use crate::entry::{Bytes, Entry, FromValue, Rate};
@@ -48,6 +48,9 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
     let Columns { mut columns, places: column_places, cleaning } = match columns {
         Some(columns) => columns?,
         None if !preset.columns.is_empty() => Columns::of_preset(preset.columns),
+        None if format.carries_columns() && is_on_disk(&connector) => {
+            Columns::of_preset(Vec::new())
+        }
         None => {
             let hint = "Columns are declared, such as `columns.price = \"double not null\"`.";
             entry.report(lacks(name, "columns", entry).hint(hint));
@@ -69,6 +72,11 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         let place = entry.child("stale_after").place();
         let message = "`stale_after` is not longer than the time between two polls";
         entry.report(codes::problem(codes::DOES_NOT_FIT, message, place));
+        return None;
+    }
+    if format.carries_columns() && is_live {
+        let message = "a message of a feed is no file of Parquet or Avro";
+        entry.report(codes::problem(codes::DOES_NOT_FIT, message, entry.child("format").place()));
         return None;
     }
     for column in &mut columns {
@@ -95,32 +103,45 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         journal: options.journal.map_or(is_live, |journal| journal.value),
         keep: options.keep,
         column_places,
+        named: Named {
+            key: options.key,
+            event_time: options.event_time,
+            allow_nan: options.allow_nan,
+        },
     };
-    with_named_columns(source, options.key, options.event_time, entry)
+    if source.columns.is_empty() {
+        // They are told later, and named columns are looked for then.
+        return Some(source);
+    }
+    let mut source = source;
+    let problems = name_columns(&mut source);
+    let all_there = problems.is_empty();
+    problems.into_iter().for_each(|problem| entry.report(problem));
+    all_there.then_some(source)
 }
 
-/// Sets the columns the file names as key and event time; none when one of them is not there.
-fn with_named_columns(
-    mut source: Source,
-    key: Vec<Spanned<String>>,
-    event_time: Option<Spanned<String>>,
-    entry: Entry<'_>,
-) -> Option<Source> {
-    let mut all_there = true;
-    for column in key.iter().chain(&event_time) {
-        all_there &= is_column(&source, column, entry);
-    }
+/// Whether columns that files carry can be looked up without a network.
+fn is_on_disk(connector: &Connector) -> bool {
+    let Connector::File(file) = connector else { return false };
+    file.places.iter().any(|place| matches!(place.location, Location::Disk(_)))
+}
+
+/// Sets the columns the file names as key and event time, and says which of them are not there.
+pub(super) fn name_columns(source: &mut Source) -> Vec<Problem> {
+    let Named { key, event_time, .. } = source.named.clone();
+    let mut problems: Vec<Problem> =
+        key.iter().chain(&event_time).filter_map(|column| not_a_column(source, column)).collect();
     if !key.is_empty() {
         source.key = key.into_iter().map(|column| column.value).collect();
     }
     if let Some(event_time) = event_time {
-        all_there &= is_timestamp(&source, &event_time, entry);
+        problems.extend(not_a_timestamp(source, &event_time));
         source.event_time = event_time.value;
     }
     if source.event_time == meta::RECEIVED_AT {
         source.watermark = Duration::ZERO;
     }
-    all_there.then_some(source)
+    problems
 }
 
 fn lacks(name: &str, key: &str, entry: Entry<'_>) -> Problem {
@@ -169,11 +190,22 @@ impl Options {
 fn lower_connector(entry: Entry<'_>) -> Option<Connector> {
     let websocket = entry.child("websocket").written().map(lower_websocket);
     let finnhub = entry.child("finnhub").written().map(lower_finnhub);
-    let file = entry.child("file").written().map(lower_file);
+    let place = lower_places(entry);
+    let first_of = entry.child("first_of").written().map(|list| {
+        let items = list.items();
+        let places: Vec<_> = items.iter().filter_map(|item| lower_places(*item)).collect();
+        let is_whole = places.len() == items.len();
+        if items.is_empty() {
+            let problem = codes::problem(codes::MALFORMED, "`first_of` is empty", list.place());
+            list.report(problem);
+        }
+        (is_whole && !places.is_empty()).then_some(Connector::File(FileInput { places }))
+    });
+    let file = place.map(|place| Some(Connector::File(FileInput { places: vec![place] })));
     let http = entry.child("http").written().map(|http| lower_http(http).map(Connector::Http));
     let binance = entry.child("binance").written();
     let binance = binance.map(|binance| lower_binance(binance).map(Connector::Binance));
-    websocket.or(finnhub).or(file).or(http).or(binance)?
+    websocket.or(finnhub).or(file).or(first_of).or(http).or(binance)?
 }
 
 fn lower_websocket(entry: Entry<'_>) -> Option<Connector> {
@@ -213,21 +245,73 @@ fn lower_finnhub(entry: Entry<'_>) -> Option<Connector> {
     }))
 }
 
-fn lower_file(entry: Entry<'_>) -> Option<Connector> {
+/// The places of an item of `first_of`, or of the source itself.
+fn lower_places(entry: Entry<'_>) -> Option<FilePlace> {
+    let file = entry.child("file").written().map(lower_file);
+    let s3 = entry.child("s3").written().map(lower_s3);
+    file.or(s3)?
+}
+
+fn lower_file(entry: Entry<'_>) -> Option<FilePlace> {
     let rate = entry.get::<Rate>("rate");
-    let path: Spanned<String> = entry.spanned("path")?;
-    if let Some((scheme, _)) = path.split_once("://") {
-        let message = format!("`{scheme}://` is not built yet: files that are not on this machine");
-        let problem = codes::problem(codes::NOT_BUILT, message, path.place);
-        entry.report(
-            problem.hint("A later version reads it; take a folder of this machine for now."),
-        );
+    let headers = entry.child("headers");
+    let header = |(name, header): (&Spanned<String>, Entry<'_>)| {
+        Some((name.value.clone(), header.read_secret()?))
+    };
+    let header_values: Vec<_> = headers.members().into_iter().filter_map(header).collect();
+    let written: Spanned<String> = entry.spanned("path")?;
+    let path = entry.secret("path")?;
+    let wrong = |code, message: String| codes::problem(code, message, written.place.clone());
+    if written.trim().is_empty() {
+        entry.report(wrong(codes::MALFORMED, "the path of the files is empty".to_owned()));
         return None;
     }
-    Some(Connector::File(FileInput {
-        path: entry.lowering.dir.join(&path.value),
-        rate_per_second: rate.map(|rate| rate.0),
-    }))
+    let scheme = path.reveal().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let location = match scheme.as_deref() {
+        None => Location::Disk(entry.lowering.dir.join(path.reveal())),
+        Some("http" | "https") => Location::Http { url: path, headers: header_values },
+        Some("hdfs") => Location::Hdfs(path.reveal().to_owned()),
+        Some("s3" | "s3a") => {
+            let problem = wrong(codes::DOES_NOT_FIT, "a bucket is no path".to_owned());
+            entry.report(problem.hint("Write `s3.url` in place of `file.path`."));
+            return None;
+        }
+        Some(scheme) => {
+            let message = format!("files cannot be read from `{scheme}://`");
+            let hint = "A path, `http://`, `https://` and `hdfs://` can.";
+            entry.report(wrong(codes::MALFORMED, message).hint(hint));
+            return None;
+        }
+    };
+    if let Some(headers) = headers.written()
+        && !matches!(location, Location::Http { .. })
+    {
+        let message = "`headers` are for files over HTTP";
+        entry.report(codes::problem(codes::DOES_NOT_FIT, message, headers.place()));
+        return None;
+    }
+    Some(FilePlace { location, rate_per_second: rate.map(|rate| rate.0) })
+}
+
+fn lower_s3(entry: Entry<'_>) -> Option<FilePlace> {
+    let rate = entry.get::<Rate>("rate");
+    let (id, secret) = (entry.child("access_key_id"), entry.child("secret_access_key"));
+    let token = entry.child("session_token");
+    let read = |entry: Entry<'_>| entry.written().and_then(Entry::read_secret);
+    let (id, secret, token) = (read(id), read(secret), read(token));
+    let (region, endpoint) = (entry.get("region"), entry.get("endpoint"));
+    let anonymous = entry.value("anonymous");
+    let url: Spanned<String> = entry.spanned("url")?;
+    let key = url.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+    if key.is_none_or(|(bucket, _)| bucket.is_empty()) {
+        let message = format!("`{url}` names no object of a bucket");
+        let problem = codes::problem(codes::MALFORMED, message, url.place);
+        entry.report(problem.label("such as `s3://bucket/data/*.csv`"));
+        return None;
+    }
+    let keys = id.zip(secret).map(|(id, secret)| (id, secret, token));
+    let location = Location::S3(S3 { url: url.value, anonymous, region, endpoint, keys });
+    Some(FilePlace { location, rate_per_second: rate.map(|rate| rate.0) })
 }
 
 fn lower_format(entry: Entry<'_>) -> Option<Format> {
@@ -238,7 +322,7 @@ fn lower_format(entry: Entry<'_>) -> Option<Format> {
         });
         let notices = notices.collect();
         let (rows, only_if) = (json.spanned("rows"), json.spanned("only_if"));
-        Format::Json(JsonFormat { rows, only_if, notices })
+        Format::Json(JsonFormat { rows, only_if, notices, layout: json.value("layout") })
     });
     let csv = entry.child("csv").written().map(|csv| {
         Format::Csv(CsvFormat {
@@ -246,10 +330,14 @@ fn lower_format(entry: Entry<'_>) -> Option<Format> {
             null: csv.value("null"),
             delimiter: csv.value("delimiter"),
             quote: csv.value("quote"),
+            encoding: csv.value("encoding"),
         })
     });
     let html = entry.child("html").written().map(lower_html);
-    json.or(csv).map(Some).or(html.map(|html| html.map(Format::Html)))?
+    let parquet = entry.child("parquet").written().map(|_| Format::Parquet);
+    let avro = entry.child("avro").written().map(|_| Format::Avro);
+    let plain = json.or(csv).or(parquet).or(avro);
+    plain.map(Some).or(html.map(|html| html.map(Format::Html)))?
 }
 
 /// Whether texts of the format are made for people to read.
@@ -367,16 +455,16 @@ impl FromValue for Declared {
     }
 }
 
-/// Whether the source has a column; reports it otherwise.
-fn is_column(source: &Source, name: &Spanned<String>, entry: Entry<'_>) -> bool {
+/// What is wrong with a name of a column, when the source has no such column.
+fn not_a_column(source: &Source, name: &Spanned<String>) -> Option<Problem> {
     let is_known = |column: &&str| *column == name.value;
     let declared = source.columns.iter().map(|column| column.name.as_str());
     if declared.clone().chain([meta::RECEIVED_AT]).any(|column| is_known(&column)) {
-        return true;
+        return None;
     }
     let message = format!("no column `{name}` in source `{}`", source.name);
     let problem = codes::problem(codes::NO_SUCH_COLUMN, message, name.place.clone());
-    entry.report(match nearest(name, declared.clone()) {
+    Some(match nearest(name, declared.clone()) {
         Some(near) => {
             let problem = problem.label(format!("did you mean `{near}`?"));
             match source.column_place(near) {
@@ -388,23 +476,19 @@ fn is_column(source: &Source, name: &Spanned<String>, entry: Entry<'_>) -> bool 
             let names: Vec<&str> = declared.collect();
             problem.hint(format!("The columns are: {}.", names.join(", ")))
         }
-    });
-    false
+    })
 }
 
-/// Whether a column of the source holds instants; reports it otherwise.
-fn is_timestamp(source: &Source, name: &Spanned<String>, entry: Entry<'_>) -> bool {
-    let Some(column) = source.columns.iter().find(|column| column.name == name.value) else {
-        return true;
-    };
+/// What is wrong with an event time, when its column holds no instants.
+fn not_a_timestamp(source: &Source, name: &Spanned<String>) -> Option<Problem> {
+    let column = source.columns.iter().find(|column| column.name == name.value)?;
     if column.kind == ColumnType::Timestamp {
-        return true;
+        return None;
     }
     let message = format!("`{name}` is of type {}; an event time is a timestamp", column.kind);
     let problem = codes::problem(codes::DOES_NOT_FIT, message, name.place.clone());
-    entry.report(match source.column_place(name) {
+    Some(match source.column_place(name) {
         Some(place) => problem.related(format!("`{name}` is declared here"), place.clone()),
         None => problem,
-    });
-    false
+    })
 }

@@ -92,6 +92,7 @@ impl Preset {
                     when: preset_text("$.type = 'error'"),
                     message: preset_text("$.msg"),
                 }],
+                ..JsonFormat::default()
             })),
             key: vec!["symbol".to_owned()],
             event_time: Some("ts"),

@@ -105,7 +105,8 @@ fn shared(members: usize) -> (Reading, Arc<Facts>) {
     let decoder = Box::new(NoRows(source_schema(&[])));
     let intake = Intake::new(&Planner::new(), config, decoder).expect("it has an event time");
     let input: Box<dyn Input> = Box::new(Tens(Arc::clone(&facts)));
-    let reading = Reading::new(Reader::new(BTreeMap::from([(0, input)]), intake, &env()));
+    let front = Reader::new(BTreeMap::from([(0, input)]), intake, &env());
+    let reading = Reading { front: tokio::sync::Mutex::new(Some(front)), ..Reading::default() };
     for number in 0..members {
         assert_eq!(reading.add(), number);
     }

@@ -111,6 +111,7 @@ pub(super) fn declared() -> Vec<Declared> {
                 ("partition", COUNT),
                 ("offset", COUNT),
                 ("row", COUNT),
+                ("place", TEXT),
                 ("received_at", time()),
                 ("length", COUNT),
                 ("bytes", TEXT),
@@ -160,6 +161,7 @@ pub(super) fn declared() -> Vec<Declared> {
             vec![
                 ("name", TEXT),
                 ("connector", TEXT),
+                ("reads", TEXT),
                 ("state", TEXT),
                 ("reason", TEXT),
                 ("frames", COUNT),
