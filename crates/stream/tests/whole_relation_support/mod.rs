@@ -10,7 +10,6 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int64Type, SchemaRef};
 use async_trait::async_trait;
-use bytes::Bytes;
 use datafusion::datasource::MemTable;
 use serde_json::Value;
 use thalweg_core::budget::Budget;
@@ -300,7 +299,7 @@ impl Input for NumberInput {
             offset,
             received_at: Timestamp(offset),
         });
-        let frames = Frames { partition: 0, data: Bytes::new(), spans: spans.collect() };
+        let frames = Frames { spans: spans.collect(), ..Frames::default() };
         self.frames_read.fetch_add(frames.len(), Ordering::Relaxed);
         Ok(Chunk { frames, next, at_end: next == received, ..Chunk::default() })
     }
