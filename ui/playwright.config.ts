@@ -1,15 +1,18 @@
-// Tests in a browser, against a server that runs: THALWEG_URL and THALWEG_TOKEN say which.
+// Tests in a browser, against a server that runs: `tests/setup.ts` starts one. With SCREENSHOTS, which
+// names a folder, pictures of all pages are taken instead.
 import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
   testDir: 'tests',
-  testMatch: '*.spec.ts',
+  testMatch: process.env.SCREENSHOTS ? 'screenshots.ts' : '*.spec.ts',
+  globalSetup: './tests/setup.ts',
   workers: 1,
   retries: 0,
   timeout: 60_000,
+  expect: { timeout: 20_000 },
   reporter: 'list',
+  forbidOnly: true,
   use: {
-    baseURL: process.env.THALWEG_URL ?? 'http://127.0.0.1:7070',
     viewport: { width: 1440, height: 900 },
     launchOptions: {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',

@@ -1,13 +1,14 @@
-//! Builds again when the screen was built: it is embedded from `ui/dist`, which may be absent.
+//! Builds again when the screen was built: it is embedded from `ui/dist`, which may be empty.
 
+use std::fs;
 use std::path::Path;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // A watched path that does not exist makes every build a rebuild: watch the nearest that does.
-    let ui = Path::new("../../ui");
-    let watched = [ui.join("dist"), ui.to_path_buf()].into_iter().find(|path| path.exists());
-    if let Some(path) = watched {
-        println!("cargo::rerun-if-changed={}", path.display());
+    // A watched path that does not exist makes every build a rebuild, and a folder is watched with all
+    // that is below it, `ui/node_modules` too: so the folder that will hold the screen is made here.
+    let dist = Path::new("../../ui/dist");
+    if dist.exists() || fs::create_dir_all(dist).is_ok() {
+        println!("cargo::rerun-if-changed={}", dist.display());
     }
 }

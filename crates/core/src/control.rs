@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::time::Day;
+use crate::time::{Day, Timestamp};
 
 /// Carries out actions.
 #[async_trait]
@@ -17,6 +17,24 @@ pub trait Control: Send + Sync {
     ///
     /// `Invalid` when the named thing does not exist or the action does not fit its state.
     async fn act(&self, action: Action) -> Result<Value>;
+
+    /// What an attempt of a task of a run has said so far, by default its newest attempt.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when there is no such run or task.
+    async fn task_log(&self, run: &str, task: &str, attempt: Option<u32>) -> Result<AttemptLog>;
+}
+
+/// What one attempt of a task has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptLog {
+    /// Number of the attempt, from 1; 0 while there was none.
+    pub attempt: u32,
+    /// Whether there will be no more lines.
+    pub is_complete: bool,
+    /// When each line was written and what it says, oldest first.
+    pub lines: Vec<(Timestamp, String)>,
 }
 
 /// One action.

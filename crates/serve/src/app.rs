@@ -12,6 +12,7 @@ use crate::auth::Gate;
 use crate::config::{Limits, Parts, ServeConfig};
 use crate::live::feed::Feeds;
 use crate::problem::Problem;
+use crate::select::View;
 
 /// The state of the router.
 pub(crate) type App = Arc<Shared>;
@@ -64,6 +65,18 @@ impl Shared {
             Some(relation) => Ok(relation.clone()),
             None => Err(Problem::not_found(format!("there is no relation `{schema}.{name}`"))
                 .with_nearest(name, of_schema().map(|relation| relation.name.as_str()))),
+        }
+    }
+
+    /// What the path of a view names: a relation, or `latest(x)`.
+    pub(crate) fn view(&self, name: &str) -> Result<View, Problem> {
+        let inner = name.strip_prefix("latest(").and_then(|rest| rest.strip_suffix(')'));
+        // A relation's own name may look like that.
+        match (self.relation("public", name), inner) {
+            (Err(_), Some(inner)) => {
+                Ok(View { relation: self.relation("public", inner.trim())?, is_latest: true })
+            }
+            (relation, _) => Ok(View { relation: relation?, is_latest: false }),
         }
     }
 

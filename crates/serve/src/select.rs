@@ -14,6 +14,13 @@ use thalweg_core::time::{Day, Timestamp};
 use crate::problem::Problem;
 use crate::rows::value::type_name;
 
+/// What can be selected from.
+pub(crate) struct View {
+    pub(crate) relation: Relation,
+    /// Only the newest row of each of its keys.
+    pub(crate) is_latest: bool,
+}
+
 /// A statement with its parameters.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Selection {
@@ -21,12 +28,10 @@ pub(crate) struct Selection {
     pub(crate) params: BTreeMap<String, Value>,
 }
 
-/// Rows of a relation, as the pairs of a query string ask for: `order_by`, `limit`, and columns with
+/// Rows of a view, as the pairs of a query string ask for: `order_by`, `limit`, and columns with
 /// the values they shall equal; a column given more than once may equal any of them.
-pub(crate) fn select(
-    relation: &Relation,
-    pairs: &[(String, String)],
-) -> Result<Selection, Problem> {
+pub(crate) fn select(view: &View, pairs: &[(String, String)]) -> Result<Selection, Problem> {
+    let relation = &view.relation;
     let mut order = None;
     let mut limit = None;
     let mut wanted: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -40,10 +45,11 @@ pub(crate) fn select(
             },
         }
     }
-    let mut selection = Selection {
-        sql: format!("SELECT * FROM {}.{}", quote(&relation.schema_name), quote(&relation.name)),
-        params: BTreeMap::new(),
+    let from = match view.is_latest {
+        true => format!("latest({})", quote(&relation.name)),
+        false => format!("{}.{}", quote(&relation.schema_name), quote(&relation.name)),
     };
+    let mut selection = Selection { sql: format!("SELECT * FROM {from}"), params: BTreeMap::new() };
     for (index, (column, values)) in wanted.into_iter().enumerate() {
         selection.sql.push_str(if index == 0 { " WHERE " } else { " AND " });
         selection.add_filter(relation, column, &values)?;
@@ -179,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    fn relation() -> Relation {
+    fn relation(is_latest: bool) -> View {
         let timestamp = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let columns = [
             ("symbol", DataType::Utf8),
@@ -194,13 +200,14 @@ mod tests {
         ];
         let fields: Vec<_> =
             columns.into_iter().map(|(name, kind)| Field::new(name, kind, true)).collect();
-        Relation {
+        let relation = Relation {
             schema_name: "public".to_owned(),
             name: "tra\"des".to_owned(),
             kind: "source",
             columns: Arc::new(Schema::new(fields)),
             key: Vec::new(),
-        }
+        };
+        View { relation, is_latest }
     }
 
     #[test]
@@ -231,6 +238,16 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_rows_are_filtered_as_all_rows_are() {
+        let pairs = crate::api::input::pairs(Some("symbol=AAPL&order_by=price desc"));
+        let selection = select(&relation(true), &pairs).unwrap();
+        assert_eq!(
+            selection.sql,
+            r#"SELECT * FROM latest("tra""des") WHERE "symbol" = $p0 ORDER BY "price" DESC"#
+        );
+    }
+
+    #[test]
     fn what_is_not_there_is_refused() {
         check_refused("symbl=AAPL", "`tra\"des` has no column `symbl`");
         check_refused("1=1", "`tra\"des` has no column `1`");
@@ -250,7 +267,7 @@ mod tests {
     }
 
     fn run(query: &str) -> Result<Selection, Problem> {
-        select(&relation(), &crate::api::input::pairs(Some(query)))
+        select(&relation(false), &crate::api::input::pairs(Some(query)))
     }
 
     #[track_caller]

@@ -10,6 +10,7 @@ export type Filter = Schemas['Filter'];
 export type Problem = Schemas['Problem'];
 export type Project = Schemas['Project'];
 export type Health = Schemas['Health'];
+export type TaskLog = Schemas['TaskLog'];
 export type ColumnInfo = Schemas['ColumnInfo'];
 /** A value as JSON has it; see the table "Values" of the HTTP reference. */
 export type Value = unknown;

@@ -514,6 +514,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run}/tasks/{task}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a task of a run has said; of one that runs, so far. */
+        get: operations["task_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sinks": {
         parameters: {
             query?: never;
@@ -1089,6 +1106,29 @@ export interface components {
             };
             /** @description One read-only statement; `$name` stands for a parameter. */
             sql: string;
+        };
+        /** @description What one attempt of a task has said. */
+        TaskLog: {
+            /**
+             * Format: int32
+             * @description Number of the attempt, from 1; 0 while there was none.
+             */
+            attempt: number;
+            /** @description Whether there will be no more lines. */
+            complete: boolean;
+            /** @description The lines, oldest first. */
+            lines: components["schemas"]["TaskLogLine"][];
+            /** @description Id of the run. */
+            run: string;
+            /** @description Name of the task. */
+            task: string;
+        };
+        /** @description A line of a task's log. */
+        TaskLogLine: {
+            /** @description When it was written, RFC 3339 in UTC. */
+            at: string;
+            /** @description What it says. */
+            text: string;
         };
         /** @description Which versions of a table stay readable. */
         VacuumRequest: {
@@ -1700,7 +1740,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description a relation of the schema `public` */
+                /** @description a relation of the schema `public`, or `latest(x)`: the newest row of each key of `x` */
                 view: string;
             };
             cookie?: never;
@@ -2160,6 +2200,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description a problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    task_log: {
+        parameters: {
+            query?: {
+                /** @description Number of the attempt; the newest, when absent. */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                /** @description id of a run */
+                run: string;
+                /** @description a task of it */
+                task: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the log */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskLog"];
                 };
             };
             /** @description a problem */
@@ -2811,7 +2888,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description a relation of the schema `public` */
+                /** @description a relation of the schema `public`, or `latest(x)`: the newest row of each key of `x` */
                 name: string;
             };
             cookie?: never;

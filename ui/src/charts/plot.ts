@@ -4,7 +4,7 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { coloursOf } from '../logic/colour';
 import { part, short } from '../logic/format';
-import { spread, stack, type BandPoint, type Plot } from '../logic/series';
+import { barStep, barTicks, spread, stack, type BandPoint, type Plot } from '../logic/series';
 import { FONT, faded, readColours } from './theme';
 
 export type Kind = 'line' | 'bars';
@@ -23,6 +23,8 @@ export interface PlotChart {
 
 const LABEL_WIDTH_MAX = 150;
 const LABEL_GAP = 14;
+/** Room for a label under a bar. */
+const TICK_WIDTH = 64;
 /** Of the mono font at 11 px. */
 const CHARACTER_WIDTH = 6.6;
 
@@ -120,6 +122,7 @@ export function createPlot(
           size: 24,
           gap: 4,
           grid: { show: false },
+          ...(kind === 'bars' ? { splits: ticks } : {}),
           ...(plot.scale === 'time' ? { values: times } : {}),
           ...(plot.scale === 'name'
             ? { values: (_: uPlot, at: number[]) => at.map((i) => plot.names[i] ?? '') }
@@ -137,10 +140,22 @@ export function createPlot(
 
   /** Ticks of time: the day where it changes, the time elsewhere. */
   function times(_: uPlot, splits: number[], __: number, ___: number, step: number): string[] {
+    const hasSeconds = kind === 'bars' ? barStep(plot.x, 'time') < 60 : step < 60;
     return splits.map((split) => {
-      const time = part(split * 1000, timezone, step < 60 ? 'time' : 'minute');
+      const time = part(split * 1000, timezone, hasSeconds ? 'time' : 'minute');
       return /^00:00(:00)?$/.test(time) ? part(split * 1000, timezone, 'day').slice(5) : time;
     });
+  }
+
+  /** Bars are labelled where they stand. */
+  function ticks(drawn: uPlot): number[] {
+    return barTicks(plot.x, plot.scale, Math.max(1, Math.floor(drawn.width / TICK_WIDTH)));
+  }
+
+  /** The x range of bars: a little more than half a bar on both sides. */
+  function wide(_: uPlot, least: number, most: number): [number, number] {
+    const half = barStep(plot.x, plot.scale) * 0.6;
+    return [least - half, most + half];
   }
 
   function hover(drawn: uPlot) {
@@ -205,15 +220,6 @@ export function createPlot(
       chart?.destroy();
     },
   };
-}
-
-/** The x range of bars: half a bar more on both sides. */
-function wide(drawn: uPlot, least: number, most: number): [number, number] {
-  const x = drawn.data[0];
-  let step = Infinity;
-  for (let at = 1; at < x.length; at += 1) step = Math.min(step, x[at]! - x[at - 1]!);
-  const half = (Number.isFinite(step) ? step : 1) * 0.6;
-  return [least - half, most + half];
 }
 
 /** The width of the labels of an axis. */

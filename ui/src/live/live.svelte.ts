@@ -23,7 +23,9 @@ const client = new LiveClient(
       return () => clearTimeout(timer);
     },
   },
-  (link) => (connection.link = link),
+  (link) => {
+    connection.link = link;
+  },
   () => refused(),
 );
 

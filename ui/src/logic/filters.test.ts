@@ -34,6 +34,7 @@ describe('addresses', () => {
     expect(parseRoute(path, search)).toEqual({
       page: 'boards',
       name: 'a/b c',
+      part: null,
       query: { symbol: 'BINANCE:BTCUSDT' },
     });
   });
@@ -43,5 +44,5 @@ describe('addresses', () => {
     ['/nowhere', null, null],
     ['/jobs', 'jobs', null],
     ['/jobs/%E0%A4%A', 'jobs', '%E0%A4%A'],
-  ])('%s', (path, page, name) => expect(parseRoute(path, '')).toEqual({ page, name, query: {} }));
+  ])('%s', (path, page, name) => expect(parseRoute(path, '')).toEqual({ page, name, part: null, query: {} }));
 });

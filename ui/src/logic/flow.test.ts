@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { Rates, counterOf, fields, flowOf, identitiesOf, nodeId, partsOf } from './flow';
+import {
+  Rates,
+  accountOf,
+  counterOf,
+  fields,
+  flowOf,
+  identitiesOf,
+  nodeId,
+  partsOf,
+  pressure,
+} from './flow';
 import { NODE_HEIGHT, NODE_WIDTH, layout } from './layout';
 
 const edge = (upstream_kind: string, upstream: string, downstream_kind: string, downstream: string) => ({
@@ -100,4 +110,29 @@ it('rows are objects by the names of their columns', () => {
   expect(fields({ columns, rows: [['a']] })).toEqual([{ name: 'a' }]);
   expect(fields(null)).toEqual([]);
   expect(nodeId('source', 'a')).toBe('source a');
+});
+
+describe('back-pressure', () => {
+  it('is where rows wait longest at the pace of what takes them', () => {
+    const parts = [
+      { name: 'fast', row: { rows_waiting: 500 }, rate: 1_000 },
+      { name: 'speed_table', row: { rows_waiting: 1_200 }, rate: 40 },
+      { name: 'hourly', row: { lag_records: '90' }, rate: 30 },
+    ];
+    expect(pressure(parts)).toBe('speed_table is slow: 1,200 rows wait, 30 s at its pace.');
+    expect(pressure(parts.slice(0, 1))).toBeNull();
+    expect(pressure([{ name: 'x', row: { rows_waiting: 0 }, rate: 0 }])).toBeNull();
+  });
+
+  it('is worst where nothing is taken', () => {
+    const parts = [
+      { name: 'slow', row: { rows_waiting: 900 }, rate: 1 },
+      { name: 'dead', row: { rows_waiting: 1 }, rate: null },
+    ];
+    expect(pressure(parts)).toBe('dead takes nothing, 1 row waits.');
+  });
+});
+
+it('the ledger has what is written to a table as a sink', () => {
+  expect([accountOf('table', 'bars'), accountOf('source', 'trades')]).toEqual(['sink bars', 'source trades']);
 });

@@ -2,7 +2,7 @@
 // the ledger, and whether its identities hold. Which columns of which system table are read stands
 // in the README of the screen.
 import type { ColumnInfo, Row, Rows, Value } from '../api/client';
-import { toNumber } from './format';
+import { duration, number, toNumber } from './format';
 
 /** A row by the names of its columns. */
 export type Fields = Record<string, Value>;
@@ -125,6 +125,30 @@ function nounOf(column: string): string {
 /** The counter of a row of the ledger that tells how fast the part is. */
 export function counterOf(row: Fields): number | null {
   return toNumber(row.rows_valid) ?? toNumber(row.rows_in) ?? toNumber(row.rows_written);
+}
+
+/** Where the ledger accounts for a part: what is written to a table is delivered like to a sink. */
+export function accountOf(kind: string, name: string): string {
+  return nodeId(kind === 'table' ? 'sink' : kind, name);
+}
+
+/** Rows waiting for a sink for longer than this are back-pressure. */
+const PRESSURE_SECONDS = 2;
+
+/** Where the flow is held up, in a sentence; none when it is not. */
+export function pressure(
+  parts: { name: string; row: Fields; rate: number | null }[],
+): string | null {
+  const waits = parts.flatMap(({ name, row, rate }) => {
+    const waiting = toNumber(row.rows_waiting) ?? toNumber(row.lag_records) ?? 0;
+    const seconds = rate ? waiting / rate : Infinity;
+    return waiting > 0 && seconds > PRESSURE_SECONDS ? [{ name, row, rate, waiting, seconds }] : [];
+  });
+  const worst = waits.sort((a, b) => b.seconds - a.seconds || b.waiting - a.waiting)[0];
+  if (!worst) return null;
+  const rows = `${number(worst.waiting)} ${worst.waiting === 1 ? 'row waits' : 'rows wait'}`;
+  if (!worst.rate) return `${worst.name} takes nothing, ${rows}.`;
+  return `${worst.name} is slow: ${rows}, ${duration(worst.seconds * 1000)} at its pace.`;
 }
 
 /** Rates of counters, by a window that slides. */

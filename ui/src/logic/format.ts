@@ -48,7 +48,7 @@ export function number(value: number): string {
 /** How many places a number of a column with fractions is written with: small ones need more. */
 function placesFor(value: number): number {
   const size = Math.abs(value);
-  return size === 0 || size >= 10 ? 2 : size >= 0.01 ? 4 : 6;
+  return Number.isInteger(value) || size >= 10 ? 2 : size >= 0.01 ? 4 : 6;
 }
 
 /** The most places a number of a column is written with; 0 when all are whole. */

@@ -10,3 +10,8 @@ export function placeOf(sql: string, text: string): number | null {
   const before = lines.slice(0, line - 1).reduce((sum, each) => sum + each.length + 1, 0);
   return Math.min(sql.length, before + Math.max(0, column - 1));
 }
+
+/** A name as SQL takes it whatever it is. */
+export function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}

@@ -9,6 +9,8 @@ export interface Route {
   page: Page | null;
   /** The object the page is about: a dashboard, a job, a model. */
   name: string | null;
+  /** A part of the object: a panel of a dashboard, a run of a job. */
+  part: string | null;
   query: Record<string, string>;
 }
 
@@ -19,15 +21,21 @@ export function parseRoute(path: string, search: string): Route {
   return {
     page: known,
     name: rest[0] ?? null,
+    part: rest[1] ?? null,
     query: Object.fromEntries(new URLSearchParams(search)),
   };
 }
 
 /** Writes an address. */
-export function formatRoute(page: Page, name?: string | null, query: Record<string, string> = {}) {
-  const path = `/${page}${name ? `/${encodeURIComponent(name)}` : ''}`;
+export function formatRoute(
+  page: Page,
+  name?: string | null,
+  query: Record<string, string> = {},
+  part?: string | null,
+): string {
+  const path = [page, name, part].filter(Boolean).map((each) => `/${encodeURIComponent(each!)}`);
   const search = new URLSearchParams(query).toString();
-  return search ? `${path}?${search}` : path;
+  return path.join('') + (search ? `?${search}` : '');
 }
 
 function decode(text: string): string {

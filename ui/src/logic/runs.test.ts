@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { gantt, isOpen } from './runs';
+import { dayBefore, gantt, graphOf, isOpen, runLength, shapesOf, tasksByRun } from './runs';
 
 const at = (second: number) => `2026-01-05T00:00:${String(second).padStart(2, '0')}Z`;
 
@@ -27,4 +27,44 @@ it('a run that has not begun has no length', () => {
 
 it('what has ended is not open', () => {
   expect(['running', 'queued', 'succeeded', null].map(isOpen)).toEqual([true, true, false, false]);
+});
+
+it('a task stands behind those it comes after', () => {
+  const flow = graphOf([
+    { task: 'hourly', after: '' },
+    { task: 'daily', after: null },
+    { task: 'compact', after: 'hourly, daily, of another run' },
+  ]);
+  expect(flow.nodes.map(({ id }) => id)).toEqual(['task hourly', 'task daily', 'task compact']);
+  expect(flow.edges).toEqual([
+    { from: 'task hourly', to: 'task compact' },
+    { from: 'task daily', to: 'task compact' },
+  ]);
+});
+
+it('tasks are found by their run, in their order', () => {
+  const runs = tasksByRun([
+    { run: '1', task: 'a' },
+    { run: '2', task: 'a' },
+    { run: '1', task: 'b' },
+  ]);
+  expect(runs.get('1')?.map(({ task }) => task)).toEqual(['a', 'b']);
+  expect(runs.get('2')).toHaveLength(1);
+});
+
+it('a run that goes on is as long as it has been', () => {
+  const now = Date.parse(at(9));
+  expect(runLength({ state: 'running', started_at: at(2), duration_ms: 1 }, now)).toBe('7.0 s');
+  expect(runLength({ state: 'succeeded', started_at: at(2), duration_ms: 1_500 }, now)).toBe('1.5 s');
+  expect(runLength({ state: 'queued', started_at: null, duration_ms: null }, now)).toBe('–');
+});
+
+it('what tasks do is read from the job', () => {
+  const shapes = shapesOf('[{"task":"hourly","does":"refresh hourly_batch"},{"task":"x"}]');
+  expect([...shapes]).toEqual([['hourly', 'refresh hourly_batch']]);
+  expect(shapesOf('null').size).toBe(0);
+});
+
+it('days are those of UTC', () => {
+  expect(dayBefore(Date.parse('2026-03-01T00:30:00Z'), 1)).toBe('2026-02-28');
 });

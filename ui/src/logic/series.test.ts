@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { band, candles, pivot, plot, seriesNames, spread, stack } from './series';
+import { band, barStep, barTicks, candles, pivot, plot, seriesNames, spread, stack } from './series';
 import { History, sparkPoints } from './history';
 
 const rows = (names: string[], rows: unknown[][]) => ({
@@ -102,4 +102,31 @@ it('a history has a point a second, and bounds', () => {
   expect(history.note('a', null, 0)).toHaveLength(60);
   expect(sparkPoints([1], 59, 10)).toBe('');
   expect(sparkPoints([1, 2], 59, 10)).toBe('58.0,9.0 59.0,1.0');
+});
+
+describe('bars', () => {
+  const hours = (count: number) => Array.from({ length: count }, (_, at) => 1_767_571_200 + at * 3_600);
+
+  it('are as far apart as the nearest two; one alone is an hour, or 1', () => {
+    expect(barStep([0, 7_200, 10_800], 'time')).toBe(3_600);
+    expect(barStep([5], 'time')).toBe(3_600);
+    expect(barStep([5], 'name')).toBe(1);
+    expect(barStep([], 'number')).toBe(1);
+  });
+
+  it('are all labelled while there is room, one alone too', () => {
+    expect(barTicks(hours(1), 'time', 9)).toEqual(hours(1));
+    expect(barTicks(hours(9), 'time', 9)).toEqual(hours(9));
+  });
+
+  it('are labelled at round hours when there is not', () => {
+    const shown = barTicks(hours(48).slice(1), 'time', 9).map((at) => (at / 3_600) % 24);
+    expect(shown).toEqual([6, 12, 18, 0, 6, 12, 18]);
+    expect(barTicks([0, 1, 2, 3, 4], 'name', 3)).toEqual([0, 2, 4]);
+  });
+
+  it('that are too many for that have labels evenly', () => {
+    const many = Array.from({ length: 10_000 }, (_, at) => at * 3_600);
+    expect(barTicks(many, 'time', 5).length).toBeLessThanOrEqual(5);
+  });
 });

@@ -108,6 +108,29 @@ export function stack(series: Plot['series']): number[][] {
   return tops;
 }
 
+/** An hour, in seconds: how wide a bar of time is when nothing beside it tells. */
+const STEP_ALONE_S = 3_600;
+
+/** The distance of the bars of a plot on x. */
+export function barStep(x: readonly number[], scale: Plot['scale']): number {
+  let step = Infinity;
+  for (let at = 1; at < x.length; at += 1) step = Math.min(step, x[at]! - x[at - 1]!);
+  return Number.isFinite(step) ? step : scale === 'time' ? STEP_ALONE_S : 1;
+}
+
+/** Which bars have a label under them: at most `most`, evenly, at round times when there are such. */
+export function barTicks(x: readonly number[], scale: Plot['scale'], most: number): number[] {
+  if (x.length <= most) return [...x];
+  const step = barStep(x, scale);
+  for (const every of [2, 3, 4, 6, 12, 24, 48, 168]) {
+    const round = x.filter((at) => scale !== 'time' || at % (every * step) === 0);
+    const ticks = scale === 'time' ? round : x.filter((_, at) => at % every === 0);
+    if (ticks.length > 0 && ticks.length <= most) return ticks;
+  }
+  const every = Math.ceil(x.length / most);
+  return x.filter((_, at) => at % every === 0);
+}
+
 /** Moves labels apart that would overlap, as little as it takes, within a height. */
 export function spread(wanted: number[], gap: number, height: number): number[] {
   const order = wanted.map((_, at) => at).sort((a, b) => wanted[a]! - wanted[b]!);

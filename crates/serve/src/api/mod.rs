@@ -8,6 +8,7 @@ mod health;
 pub(crate) mod input;
 mod project;
 mod query;
+mod runs;
 
 use axum::Router;
 use axum::extract::State;
@@ -77,6 +78,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(query::lists())
         .routes(routes!(socket::live_socket))
         .routes(routes!(events::live_events))
+        .routes(routes!(runs::task_log))
         .routes(routes!(actions::run_job))
         .routes(routes!(actions::backfill))
         .routes(routes!(actions::cancel_run))

@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 use serde_json::Value;
-use thalweg_core::query::{Query, Relation};
+use thalweg_core::query::Query;
 use utoipa::openapi::path::{Operation, OperationBuilder, ParameterIn};
 use utoipa::openapi::{
     Content, HttpMethod, Ref, RefOr, Response as ResponseDoc, ResponseBuilder, ResponsesBuilder,
@@ -20,7 +20,7 @@ use super::input::{Body, Problems, Segment, ViewParams, pairs};
 use crate::app::{App, Shared};
 use crate::problem::Problem;
 use crate::rows::{ColumnInfo, Format, answer};
-use crate::select::{Selection, select};
+use crate::select::{Selection, View, select};
 
 /// A statement.
 #[derive(Deserialize, ToSchema)]
@@ -88,7 +88,7 @@ pub(crate) async fn sql(
     get,
     path = "/views/{name}",
     tag = "reading",
-    params(("name" = String, Path, description = "a relation of the schema `public`"), ViewParams),
+    params(("name" = String, Path, description = "a relation of the schema `public`, or `latest(x)`: the newest row of each key of `x`"), ViewParams),
     responses(RowsAnswer)
 )]
 pub(crate) async fn view(
@@ -98,24 +98,24 @@ pub(crate) async fn view(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // A relation's own name may end like a form.
-    let (relation, format, download) = match app.relation("public", &name) {
-        Ok(relation) => (relation, Format::of_accept(&headers)?, None),
+    let (view, format, download) = match app.view(&name) {
+        Ok(view) => (view, Format::of_accept(&headers)?, None),
         Err(problem) => match Format::of_ending(&name) {
-            Some((stem, format)) => (app.relation("public", stem)?, format, Some(name.as_str())),
+            Some((stem, format)) => (app.view(stem)?, format, Some(name.as_str())),
             None => return Err(problem),
         },
     };
-    read(&app, &relation, query.as_deref(), format, download).await
+    read(&app, &view, query.as_deref(), format, download).await
 }
 
 async fn read(
     app: &Shared,
-    relation: &Relation,
+    view: &View,
     query: Option<&str>,
     format: Format,
     download: Option<&str>,
 ) -> Result<Response, Problem> {
-    let Selection { sql, params } = select(relation, &pairs(query))?;
+    let Selection { sql, params } = select(view, &pairs(query))?;
     answer(app, Query { sql, params, limits: app.limits.query }, format, download).await
 }
 
@@ -164,8 +164,8 @@ async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let relation = app.relation("system", table)?;
-    read(&app, &relation, query.as_deref(), Format::of_accept(&headers)?, None).await
+    let view = View { relation: app.relation("system", table)?, is_latest: false };
+    read(&app, &view, query.as_deref(), Format::of_accept(&headers)?, None).await
 }
 
 fn list_operation(table: &str, rows: &str) -> Operation {

@@ -23,7 +23,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     get,
     path = "/live/{view}",
     tag = "live",
-    params(("view" = String, Path, description = "a relation of the schema `public`"), ViewParams),
+    params(("view" = String, Path, description = "a relation of the schema `public`, or `latest(x)`: the newest row of each key of `x`"), ViewParams),
     responses(
         (status = 200, description = "the feed", content_type = "text/event-stream", body = String),
         Problems,

@@ -44,9 +44,9 @@ impl Target {
         name: &str,
         pairs: &[(String, String)],
     ) -> Result<Self, Problem> {
-        let relation = app.relation("public", name)?;
-        let Selection { sql, params } = select(&relation, pairs)?;
-        Ok(Self { sql, params, key: Key::Offered(relation.key) })
+        let view = app.view(name)?;
+        let Selection { sql, params } = select(&view, pairs)?;
+        Ok(Self { sql, params, key: Key::Offered(view.relation.key) })
     }
 
     fn of_panel(app: &Shared, address: &str, chosen: Map<String, Value>) -> Result<Self, Problem> {

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thalweg_core::control::{Action, Control};
+use thalweg_core::control::{Action, AttemptLog, Control};
 use thalweg_core::env::{Clock, Disk, DiskFile, Env};
 use thalweg_core::query::{Query, QueryEngine, Relation, Rows};
 use thalweg_core::time::Timestamp;
@@ -370,6 +370,17 @@ impl Control for FakeControl {
             }
             _ => Ok(json!({"done": true})),
         }
+    }
+
+    async fn task_log(&self, run: &str, task: &str, attempt: Option<u32>) -> Result<AttemptLog> {
+        if task != "hourly" {
+            return Err(Error::invalid(format!("run `{run}` has no task `{task}`")));
+        }
+        Ok(AttemptLog {
+            attempt: attempt.unwrap_or(2),
+            is_complete: true,
+            lines: vec![(NOW, "reading 2026-01-04 to 2026-01-04".to_owned())],
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use super::http::send;
 
 /// What `/api/v1` must have, by method.
 const GET: &str = "openapi.json health/live health/ready metrics project dashboards views/{name} \
-    live live/{view} sources topics streams tables sinks views quarantine late ledger gaps jobs \
+    live live/{view} runs/{run}/tasks/{task}/logs sources topics streams tables sinks views quarantine late ledger gaps jobs \
     runs tasks models versions evaluations alerts graph audit";
 const POST: &str = "sql jobs/{job}/runs jobs/{job}/backfills runs/{run}/cancel runs/{run}/retry \
     models/{model}/train models/{model}/evaluate models/{model}/promote models/{model}/rollback \

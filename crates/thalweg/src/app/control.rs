@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use thalweg_core::control::{Action, Control, TaskOutcome};
+use thalweg_core::control::{Action, AttemptLog, Control, TaskOutcome};
 use thalweg_core::table::Table as _;
 use thalweg_core::{Error, Result};
 use thalweg_jobs::State;
@@ -115,6 +115,15 @@ impl Control for Controls {
                 Ok(json!({ "sink": sink, "state": "reset", "epoch": 0 }))
             }
         }
+    }
+
+    async fn task_log(&self, run: &str, task: &str, attempt: Option<u32>) -> Result<AttemptLog> {
+        let log = self.app.scheduler.log(run, task, attempt).await?;
+        Ok(AttemptLog {
+            attempt: log.attempt,
+            is_complete: log.complete,
+            lines: log.lines.into_iter().map(|line| (line.at, line.text)).collect(),
+        })
     }
 }
 

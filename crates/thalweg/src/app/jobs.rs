@@ -187,11 +187,9 @@ struct Refresh {
 #[async_trait]
 impl Task for Refresh {
     async fn run(&self, context: &TaskContext) -> Result<String> {
-        let first = self.day.unwrap_or(context.day);
-        let last = match self.day {
-            Some(day) => day,
-            // A night's run comes minutes after its day: what is over by then (S19).
-            None => Day(context.period_end.day().0 - 1).max(first),
+        let (first, last) = match self.day {
+            Some(day) => (day, day),
+            None => days_over(context.day, context.period_end),
         };
         if let Some(tail) = &self.tail {
             let reached = tail.table().watermark;
@@ -228,6 +226,12 @@ impl Task for Refresh {
     }
 }
 
+/// The days a run is about, first and last: from the day of its period's start those that are over
+/// when the period ends, the first in any case (S19). So a run at 0:15 leaves the new day alone.
+fn days_over(first: Day, period_end: Timestamp) -> (Day, Day) {
+    (first, Day(period_end.day().0 - 1).max(first))
+}
+
 /// Merges the small files of a table.
 struct Compact {
     delta: Arc<Delta>,
@@ -238,5 +242,24 @@ impl Task for Compact {
     async fn run(&self, _: &TaskContext) -> Result<String> {
         let (before, after) = self.delta.compact().await?;
         Ok(format!("merged {before} files into {after}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_about_the_days_that_are_over_when_its_period_ends() {
+        check("2026-01-04", "2026-01-05T00:00:00Z", "2026-01-04");
+        check("2026-01-04", "2026-01-05T00:15:00Z", "2026-01-04");
+        check("2026-01-05", "2026-01-12T00:15:00Z", "2026-01-11");
+        check("2026-01-05", "2026-01-05T14:00:00Z", "2026-01-05");
+    }
+
+    #[track_caller]
+    fn check(first: &str, period_end: &str, last: &str) {
+        let (first, end) = (Day::parse(first).unwrap(), Timestamp::parse(period_end).unwrap());
+        assert_eq!(days_over(first, end), (first, Day::parse(last).unwrap()), "S19");
     }
 }

@@ -4,7 +4,7 @@
 
 mod columns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use super::models::Forecasting;
@@ -22,6 +22,7 @@ use thalweg_lake::delta::Delta;
 use thalweg_log::EmbeddedLog;
 use thalweg_project::{Connector, Project, TableInput, Target, ViewInput};
 use thalweg_stream::engine::{SystemColumn, SystemTable};
+use thalweg_stream::sql::Planner;
 
 use self::columns::declared;
 use thalweg_stream::pipeline::Pipeline;
@@ -39,6 +40,7 @@ pub(super) struct World {
     pub tables: BTreeMap<String, Arc<Delta>>,
     pub scheduler: OnceLock<Arc<Scheduler>>,
     pub forecasting: Forecasting,
+    pub planner: Planner,
 }
 
 /// Commits of a table that are shown.
@@ -139,8 +141,7 @@ impl World {
                     "downstream_kind": downstream_kind, "downstream": downstream,
                 })
             };
-        let kind =
-            |name: &str| if self.project.source(name).is_some() { "source" } else { "stream" };
+        let kind = |name: &str| self.kind(name).unwrap_or("stream");
         let mut edges = Vec::new();
         for stream in &self.project.streams {
             let name = stream.name.as_str();
@@ -167,15 +168,49 @@ impl World {
             edges.push(edge(kind(from), from, "sink", sink.name.as_str()));
         }
         for view in &self.project.views {
-            if let ViewInput::Merge { batch, live, .. } = &view.input {
-                edges.push(edge("table", batch.as_str(), "view", view.name.as_str()));
-                edges.push(edge("stream", live.as_str(), "view", view.name.as_str()));
+            let name = view.name.as_str();
+            match &view.input {
+                ViewInput::Merge { batch, live, .. } => {
+                    edges.push(edge("table", batch.as_str(), "view", name));
+                    edges.push(edge("stream", live.as_str(), "view", name));
+                }
+                ViewInput::Query(sql) => {
+                    for (kind, upstream) in self.reads(sql.as_str()) {
+                        edges.push(edge(kind, &upstream, "view", name));
+                    }
+                }
+            }
+        }
+        for alert in &self.project.alerts {
+            // Its deliveries are those of a sink of this name.
+            let name = format!("alert.{}", alert.name.as_str());
+            for (kind, upstream) in self.reads(alert.when.as_str()) {
+                edges.push(edge(kind, &upstream, "sink", &name));
             }
         }
         for model in &self.project.models {
             edges.push(edge("view", model.features.as_str(), "model", model.name.as_str()));
         }
         edges
+    }
+
+    /// What kind of relation a name of the project is.
+    fn kind(&self, name: &str) -> Option<&'static str> {
+        let project = &self.project;
+        let kinds = [
+            (project.source(name).is_some(), "source"),
+            (project.stream(name).is_some(), "stream"),
+            (project.table(name).is_some(), "table"),
+            (project.views.iter().any(|view| view.name.as_str() == name), "view"),
+            (project.models.iter().any(|model| model.name.as_str() == name), "model"),
+        ];
+        kinds.into_iter().find_map(|(is_it, kind)| is_it.then_some(kind))
+    }
+
+    /// The relations of the project that a query reads, each once.
+    fn reads(&self, sql: &str) -> BTreeSet<(&'static str, String)> {
+        let names = self.planner.reads(sql).unwrap_or_default();
+        names.into_iter().filter_map(|name| Some((self.kind(&name)?, name))).collect()
     }
 
     async fn jobs(&self) -> Result<Vec<Value>> {
@@ -290,12 +325,16 @@ impl World {
             .iter()
             .map(|row| {
                 let training = row.training.as_ref();
+                let declared = self.project.models.iter().find(|it| it.name.as_str() == row.model);
+                let key: Vec<&str> = declared
+                    .map(|model| model.key.iter().map(|column| column.as_str()).collect())
+                    .unwrap_or_default();
                 let reason = training.map_or_else(
                     || "not trained yet".to_owned(),
                     |training| format!("{} of {} rows to learn from", training.rows, row.rows_min),
                 );
                 json!({
-                    "model": row.model, "target": row.target,
+                    "model": row.model, "key": key.join(", "), "target": row.target,
                     "horizon": format!("{}s", row.horizon_micros / 1_000_000),
                     "state": if row.champion.is_some() { "champion" } else { "no champion" },
                     "champion": row.champion, "serves": row.serving, "reason": reason,

@@ -262,6 +262,7 @@ pub(super) fn declared() -> Vec<Declared> {
             "system.models",
             vec![
                 ("model", TEXT),
+                ("key", TEXT),
                 ("target", TEXT),
                 ("horizon", TEXT),
                 ("state", TEXT),
