@@ -22,5 +22,6 @@ test:
 	$(call step,cargo xtask tidy)
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --workspace --all-targets -- -D warnings)
+	$(call step,cargo xtask ui)
 	$(call step,cargo test --workspace --no-fail-fast)
 	$(call step,cargo xtask ui --test)

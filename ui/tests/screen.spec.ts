@@ -347,6 +347,25 @@ test.describe('SQL', () => {
     forgive(400);
   });
 
+  test('names are completed, and a result is drawn', async ({ page }) => {
+    await page.goto('/sql');
+    const area = page.getByRole('textbox', { name: 'SQL' });
+    await expect(page.getByRole('navigation', { name: 'Relations' }).getByRole('button', { name: 'bars_1m' })).toBeVisible();
+    await area.fill('');
+    await area.pressSequentially('SELECT symbol, sum(volume) AS volume FROM bars_');
+    await expect(page.getByRole('button', { name: 'bars_1m' }).last()).toBeVisible();
+    await area.press('Tab');
+    await expect(area).toHaveValue(/FROM bars_1m$/);
+    // Its columns are known as soon as it is named.
+    await area.pressSequentially(' GROUP BY symb');
+    await expect(page.locator('#suggestions')).toContainText('symbol');
+    await area.press('Tab');
+    await expect(area).toHaveValue(/GROUP BY symbol$/);
+    await area.press('Control+Enter');
+    await page.getByRole('button', { name: 'Chart' }).click();
+    await expect(page.getByRole('figure', { name: 'Result: 1 series of 5 points' }).locator('canvas')).toBeVisible();
+  });
+
   test('a relation is opened from the list', async ({ page }) => {
     await page.goto('/sql');
     await page.getByRole('navigation', { name: 'Relations' }).getByRole('button', { name: 'hourly_volume' }).click();

@@ -1,7 +1,7 @@
 //! Running other programs: shown before, timed after.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Runs `line`, split at blanks, in `folder` with more environment, and waits for it.
@@ -9,26 +9,46 @@ pub(crate) fn run(folder: &Path, environment: &[(&str, &str)], line: &str) -> Re
     let assignments: String =
         environment.iter().map(|(name, value)| format!("{name}={value} ")).collect();
     eprintln!("+ {assignments}{line}");
-    let mut words = line.split_whitespace();
-    let program = words.next().ok_or("an empty command")?;
     let started = Instant::now();
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_of_this_package) {
-            command.env_remove(&name);
-        }
-    }
-    let status = command
-        .args(words)
+    let status = made(folder, line)?
         .envs(environment.iter().copied())
-        .current_dir(folder)
         .status()
-        .map_err(|error| format!("`{program}` cannot be run: {error}"))?;
+        .map_err(|error| format!("`{line}` cannot be run: {error}"))?;
     if !status.success() {
         return Err(format!("`{line}` ended with {status}"));
     }
     eprintln!("+ {} s", started.elapsed().as_secs());
     Ok(())
+}
+
+/// Runs `line` like [`run`], and gives what it prints, without the end of its last line.
+pub(crate) fn output(folder: &Path, line: &str) -> Result<String, String> {
+    eprintln!("+ {line}");
+    let output = made(folder, line)?
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("`{line}` cannot be run: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("`{line}` ended with {}", output.status));
+    }
+    let text = String::from_utf8(output.stdout).map_err(|_| format!("`{line}` prints no text"))?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn made(folder: &Path, line: &str) -> Result<Command, String> {
+    let mut words = line.split_whitespace();
+    let program = words.next().ok_or("an empty command")?;
+    // A program of the repository is named from its folder, not from the one it runs in.
+    let inside = folder.join(program);
+    let is_ours = program.contains('/') && inside.exists();
+    let mut command = if is_ours { Command::new(inside) } else { Command::new(program) };
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_of_this_package) {
+            command.env_remove(&name);
+        }
+    }
+    command.args(words).current_dir(folder);
+    Ok(command)
 }
 
 /// Whether cargo set the variable to say what package it runs.
@@ -52,5 +72,7 @@ mod tests {
         assert!(run(here, &[], "printenv CARGO_PKG_NAME").is_err());
         assert!(run(here, &[], "printenv PATH").is_ok());
         assert!(run(here, &[("THALWEG_SEED", "7")], "printenv THALWEG_SEED").is_ok());
+        assert_eq!(output(here, "echo a b").as_deref(), Ok("a b"));
+        assert!(output(here, "false").is_err());
     }
 }

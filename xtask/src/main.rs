@@ -19,7 +19,8 @@ usage: cargo xtask <chore>
 
   tidy              what the compiler does not see: the star of crates, contracts of files, links …
   docs              writes the generated pages of docs/ anew
-  ui [--test]       builds the screen into ui/dist; --test: checks and tests it too
+  ui [--test]       builds the screen into ui/dist; --test: checks and tests it too, in a browser
+                    against the binary (THALWEG_BIN names another one)
   deep [--seed N]   the tests with the high counts; hours. --seed: only the seed that failed
   bench [options]   what the release binary costs, against the goals; --help says more
 ";

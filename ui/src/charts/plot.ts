@@ -84,7 +84,8 @@ export function createPlot(
         return { label: name, stroke, width: 1.25, spanGaps: true, points: { show: false } };
       }
       const paths = uPlot.paths.bars!({ size: [0.72, 48], align: 0 });
-      return { label: name, stroke, fill: stroke, width: 0, paths, points: { show: false } };
+      // A hair of paper between the parts of a bar.
+      return { label: name, stroke: colours.bg, fill: stroke, width: 1, paths, points: { show: false } };
     });
     if (kind === 'bars') lines.reverse();
     const hasBand = band.length > 0;

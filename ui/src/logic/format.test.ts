@@ -35,6 +35,8 @@ describe('numbers', () => {
     expect(placesOf([64123.4, 3100.25])).toBe(2);
     expect(placesOf([64123.4, 1.2734])).toBe(4);
     expect(placesOf([0.00123, 0])).toBe(6);
+    expect(placesOf([0.00005, 40])).toBe(4);
+    expect(placesOf([9, 0.5])).toBe(4);
     expect(placesOf([null, 'x'])).toBe(0);
   });
 
@@ -45,6 +47,8 @@ describe('numbers', () => {
       '0.00\u00a0\u00a0',
     ]);
     expect(aligned(7, 0)).toBe('7');
+    expect([short(5e6), short(5e6, 1), short(500e6, 1), short(20, 1)]).toEqual(['5 M', '5.0 M', '500 M', '20']);
+    expect(aligned(9, 4)).toBe('9.00\u00a0\u00a0');
   });
 
   it('bytes go in steps of 1024', () => {

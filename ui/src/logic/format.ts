@@ -51,17 +51,23 @@ function placesFor(value: number): number {
   return Number.isInteger(value) || size >= 10 ? 2 : size >= 0.01 ? 4 : 6;
 }
 
+/** Beside numbers above 1, places beyond these say nothing. */
+const PLACES_BESIDE_WHOLE = 4;
+
 /** The most places a number of a column is written with; 0 when all are whole. */
 export function placesOf(values: Iterable<Value>): number {
   let most = 0;
+  let largest = 0;
   let isWhole = true;
   for (const value of values) {
     const numeric = toNumber(value);
     if (numeric === null || !Number.isFinite(numeric)) continue;
     if (!Number.isInteger(numeric)) isWhole = false;
     most = Math.max(most, placesFor(numeric));
+    largest = Math.max(largest, Math.abs(numeric));
   }
-  return isWhole ? 0 : most;
+  if (isWhole) return 0;
+  return largest >= 1 ? Math.min(most, PLACES_BESIDE_WHOLE) : most;
 }
 
 /** A number of a column whose numbers have up to `most` places; spaces stand for those it lacks, so
@@ -79,8 +85,8 @@ export function fixed(value: number, places: number): string {
   return /[1-9]/.test(text) ? text : text.replace(MINUS, '');
 }
 
-/** A short number, for axes and counts: `1.2 M`. */
-export function short(value: number): string {
+/** A short number, for axes and counts: `1.2 M`; with `least` places at least where it is scaled. */
+export function short(value: number, least = 0): string {
   const size = Math.abs(value);
   const units: [number, string][] = [
     [1e12, 'T'],
@@ -91,7 +97,8 @@ export function short(value: number): string {
   for (const [unit, name] of units) {
     if (size >= unit) {
       const scaled = unit === 1e4 ? value / 1e3 : value / unit;
-      return `${grouped(scaled, 0, Math.abs(scaled) >= 100 ? 0 : 1)} ${name}`;
+      const most = Math.abs(scaled) >= 100 ? 0 : 1;
+      return `${grouped(scaled, Math.min(least, most), most)} ${name}`;
     }
   }
   return size >= 100 || Number.isInteger(value) ? grouped(value, 0, 0) : grouped(value, 0, 2);

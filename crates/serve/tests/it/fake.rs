@@ -240,7 +240,8 @@ impl FakeEngine {
         let name = name.split(" LIMIT").next().unwrap_or_default().trim();
         let found = self.relations.lock().unwrap().iter().find_map(|(relation, rows)| {
             let quoted = format!("\"{}\".\"{}\"", relation.schema_name, relation.name);
-            (name == quoted || name == relation.name).then(|| rows.clone())
+            let latest = format!("latest(\"{}\")", relation.name);
+            [quoted, latest, relation.name.clone()].contains(&name.to_owned()).then(|| rows.clone())
         });
         found.ok_or_else(|| {
             Error::invalid(format!("no table `{name}`")).with_hint("`SHOW TABLES` lists them.")

@@ -222,8 +222,7 @@ impl Task for ModelTask {
                 Ok(self.registry.train(&self.spec, request, batches).await?.to_string())
             }
             Work::Evaluate => {
-                let request =
-                    EvaluateRequest { run: context.run.clone(), at: context.period_end, through };
+                let request = EvaluateRequest { run: context.run.clone(), at: through, through };
                 Ok(self.registry.evaluate(&self.spec, request, batches).await?.to_string())
             }
         }
