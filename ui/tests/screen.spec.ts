@@ -9,6 +9,7 @@ const PAGES = [
   '/boards/market',
   '/boards/market/3-1',
   '/overview',
+  '/quality',
   '/jobs',
   '/jobs/nightly',
   '/models/next_volume',
@@ -236,6 +237,18 @@ test.describe('the flow', () => {
     await inspector.getByRole('button', { name: 'Close' }).click();
     await expect(inspector).toHaveCount(0);
   });
+});
+
+test('what was refused is shown with its check, its reason and its message', async ({ page }) => {
+  await page.goto('/overview');
+  await page.getByRole('link', { name: 'In quarantine' }).click();
+  const sources = page.getByRole('region', { name: 'Sources' });
+  await moves(sources.getByRole('row', { name: /^trades/ }));
+  const rows = page.getByRole('region', { name: 'Quarantine' }).locator('tbody tr');
+  await expect(rows).toHaveCount(6);
+  await expect(rows.first()).toContainText('price_positive');
+  await rows.first().getByRole('button', { name: 'Message' }).click();
+  await expect(page.getByRole('region', { name: 'Quarantine' }).locator('pre')).toContainText('"type": "trade"');
 });
 
 test.describe('jobs', () => {

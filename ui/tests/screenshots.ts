@@ -8,6 +8,7 @@ const PAGES = {
   panel: '/boards/market/2-2',
   overview: '/overview',
   inspector: '/overview',
+  quality: '/quality',
   jobs: '/jobs/nightly',
   run: '/jobs/model.next_volume.train',
   models: '/models/next_volume',

@@ -2,7 +2,7 @@
 // query, so that the back button and a sent link show the same.
 
 /** Pages that have a place on the rail. */
-export const PAGES = ['overview', 'boards', 'jobs', 'models', 'sql'] as const;
+export const PAGES = ['overview', 'boards', 'quality', 'jobs', 'models', 'sql'] as const;
 export type Page = (typeof PAGES)[number];
 
 export interface Route {
