@@ -68,10 +68,14 @@ function drawWords(context: CanvasRenderingContext2D, node: Text, style: CSSStyl
   let from = 0;
   let top: number | null = null;
   const end = (to: number) => {
-    range.setStart(node, from);
-    range.setEnd(node, to);
-    const words = text.slice(from, to).trim();
-    if (words) drawText(context, words, range.getBoundingClientRect(), style);
+    const line = text.slice(from, to);
+    const words = line.trim();
+    if (words) {
+      const start = from + line.indexOf(words);
+      range.setStart(node, start);
+      range.setEnd(node, start + words.length);
+      drawText(context, words, range.getBoundingClientRect(), style);
+    }
     from = to;
   };
   for (let at = 0; at < text.length; at += 1) {
