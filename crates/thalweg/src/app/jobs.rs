@@ -9,7 +9,7 @@ use thalweg_core::log::Log;
 use thalweg_core::store::Store;
 use thalweg_core::table::{Replacement, Table as _};
 use thalweg_core::task::{Task, TaskContext};
-use thalweg_core::time::Day;
+use thalweg_core::time::{Day, Timestamp};
 use thalweg_core::{Error, Result};
 use thalweg_jobs::scheduler::{TaskLookup, Watermarks};
 use thalweg_jobs::{JobDefinition, Schedule, Scheduler, TaskDefinition};
