@@ -1,6 +1,6 @@
 //! The repository as chores see it: the text of every file that git knows or would add.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +17,8 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) struct Tree {
     /// Text of each; files that are no UTF-8 are left out.
     pub files: BTreeMap<String, String>,
+    /// Paths of those left out, such as pictures.
+    pub pictures: BTreeSet<String>,
 }
 
 impl Tree {
@@ -31,16 +33,17 @@ impl Tree {
         if !listed.status.success() {
             return Err(format!("git: {}", String::from_utf8_lossy(&listed.stderr).trim()));
         }
-        let mut files = BTreeMap::new();
+        let (mut files, mut pictures) = (BTreeMap::new(), BTreeSet::new());
         for path in listed.stdout.split(|byte| *byte == 0) {
             let Ok(path) = std::str::from_utf8(path) else { continue };
             // A file that is gone is still listed until that is committed.
             let Ok(bytes) = fs::read(root.join(path)) else { continue };
-            if let Ok(text) = String::from_utf8(bytes) {
-                files.insert(path.to_owned(), text);
+            match String::from_utf8(bytes) {
+                Ok(text) => drop(files.insert(path.to_owned(), text)),
+                Err(_) => drop(pictures.insert(path.to_owned())),
             }
         }
-        Ok(Self { files })
+        Ok(Self { files, pictures })
     }
 
     /// The Rust files.
@@ -64,6 +67,6 @@ impl Tree {
 impl<const N: usize> From<[(&str, &str); N]> for Tree {
     fn from(files: [(&str, &str); N]) -> Self {
         let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
-        Self { files: files.into() }
+        Self { files: files.into(), pictures: BTreeSet::new() }
     }
 }

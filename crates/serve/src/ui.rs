@@ -60,12 +60,19 @@ fn respond(
     if let Some(file) = find(name) {
         return serve(name, file, headers);
     }
-    let is_page = name.rsplit('/').next().is_none_or(|last| !last.contains('.'));
+    let is_page = is_page(name);
     match find("index.html") {
         Some(file) if is_page => serve("index.html", file, headers),
         None if is_page => Html(ABSENT).into_response(),
         _ => not_found(),
     }
+}
+
+/// Whether a path that is no file is a page. Names of what a page is about may have points:
+/// `/jobs/model.next_price.train`.
+fn is_page(name: &str) -> bool {
+    let is_below = name.contains('/') && !name.starts_with("assets/");
+    (is_below || !name.contains('.')) && name.split('/').all(|segment| segment != "..")
 }
 
 fn serve(name: &str, file: File, headers: &HeaderMap) -> Response {
@@ -136,6 +143,8 @@ mod tests {
     fn files_are_files_and_all_else_is_a_page_of_the_screen() {
         check("/", "200 text/html; charset=utf-8 private, no-cache");
         check("/boards/market", "200 text/html; charset=utf-8 private, no-cache");
+        check("/jobs/model.next_price.train", "200 text/html; charset=utf-8 private, no-cache");
+        check("/robots.txt", "404 application/problem+json -");
         check(
             "/assets/app-1a2b.js",
             "200 text/javascript; charset=utf-8 private, max-age=31536000, immutable",

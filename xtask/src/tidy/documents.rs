@@ -69,6 +69,7 @@ fn is_there(tree: &Tree, path: &str) -> bool {
     let inside = format!("{path}/");
     path.is_empty()
         || tree.files.contains_key(path)
+        || tree.pictures.contains(path)
         || tree.files.keys().any(|file| file.starts_with(&inside))
 }
 

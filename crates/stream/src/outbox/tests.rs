@@ -1,3 +1,5 @@
+//! Outboxes: what goes in comes out once, in order, whatever is in memory and what on disk.
+
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};

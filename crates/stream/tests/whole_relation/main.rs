@@ -4,18 +4,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test says enough by its line")]
 
-mod whole_relation_support;
+mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use support::{Kind, World, values};
 use thalweg_core::query::Query;
 use thalweg_stream::engine::{Engine, Entry, Readable, Records, TableReader};
 use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::replay::History;
-use whole_relation_support::{Kind, World, values};
 
 /// Longest wait for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
