@@ -211,11 +211,11 @@ impl Engine {
         }
         let planned =
             self.planner.plan(sql, &names, mode).map_err(|problems| wrong_sql(sql, problems))?;
-        if is_panel { self.from_hidden_streams(planned.plan) } else { Ok(planned.plan) }
+        if is_panel { self.with_hidden_streams(planned.plan) } else { Ok(planned.plan) }
     }
 
     /// Puts the results of hidden streams in the place of the GROUP BYs they run.
-    fn from_hidden_streams(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+    fn with_hidden_streams(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let is_source = |name: &str| self.panels.sources.contains(name);
         let mut take = |candidate: &Candidate| {
             let Some(results) = self.panels.results.get(&candidate.fingerprint()) else {

@@ -129,6 +129,9 @@ pub fn compile(
     Ok(Compiled { streams, windows_shown: windows_shown.min(WINDOWS_SHOWN_MAX), direct, refusals })
 }
 
+/// The rows that a candidate stands for, if there are any.
+pub type RowsOf<'a> = dyn FnMut(&Candidate) -> Result<Option<Arc<dyn TableProvider>>> + 'a;
+
 /// Offers each candidate of `plan` to `take`, and reads those it gives rows for from there.
 ///
 /// # Errors
@@ -137,7 +140,7 @@ pub fn compile(
 pub fn rewrite(
     plan: LogicalPlan,
     is_source: &dyn Fn(&str) -> bool,
-    take: &mut dyn FnMut(&Candidate) -> Result<Option<Arc<dyn TableProvider>>>,
+    take: &mut RowsOf<'_>,
 ) -> Result<LogicalPlan> {
     let rewritten = plan.transform_down_with_subqueries(|node| {
         let LogicalPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };

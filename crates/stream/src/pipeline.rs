@@ -232,6 +232,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Declares a pipeline; `reading` is what the pipelines of its source share.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of its own, and none is optional"
+    )]
     pub fn new(
         shared: Shared,
         settings: Settings,

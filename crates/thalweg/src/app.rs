@@ -183,7 +183,6 @@ impl App {
             tables: tables.clone(),
             scheduler: std::sync::OnceLock::new(),
             forecasting: forecasting.clone(),
-            planner: checked.planner.clone(),
         });
         let entries = readers::entries(&project, &checked, &pipelines, &tables)?;
         let engine = Engine::new(env.clone(), entries, system::tables(&world))

@@ -205,7 +205,7 @@ fn convert(column: &Column, array: &ArrayRef) -> Result<Converted, ArrowError> {
         (kind, wanted) if kind.is_numeric() && is_number(wanted) => {
             // A decimal becomes the float next to it, as its text would.
             let to_float = matches!(wanted, ColumnType::Real | ColumnType::Double);
-            let is_exact = !(to_float && !kind.is_integer());
+            let is_exact = !to_float || kind.is_integer();
             cast_strictly(column, &array, &target, is_exact)?
         }
         _ => refuse_all(column, &array)?,

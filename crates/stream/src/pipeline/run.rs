@@ -17,15 +17,15 @@ use thalweg_core::sink::Epoch;
 use thalweg_core::source::{Chunk, ReadLimit};
 use thalweg_core::time::Timestamp;
 use thalweg_core::topic::{Offset, TopicPartition};
-use thalweg_core::{Error, ErrorKind, Result};
+use thalweg_core::{Error, Result};
 use tokio::sync::watch;
 
 use super::answerers::Answerers;
 use super::reader::{Portion, Reader};
 use super::room::Room;
 use super::{Decoding, Outlet, Parts, Pipeline, PipelineState, too_far_behind};
-use crate::checkpoint::{Checkpoint, Checkpoints, Head, Position, SinkPosition};
-use crate::delivery::{Delivery, DeliveryConfig, DeliveryState, DeliveryStatus, lock};
+use crate::checkpoint::{Checkpoint, Checkpoints, Position, SinkPosition};
+use crate::delivery::{Delivery, DeliveryConfig, DeliveryStatus, lock};
 use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
 use crate::intake::{self, Refused, shown};
 use crate::operators::expressions::engine_error;

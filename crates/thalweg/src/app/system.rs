@@ -42,7 +42,6 @@ pub(super) struct World {
     pub tables: BTreeMap<String, Arc<Delta>>,
     pub scheduler: OnceLock<Arc<Scheduler>>,
     pub forecasting: Forecasting,
-    pub planner: Planner,
 }
 
 /// Commits of a table that are shown.

@@ -20,6 +20,7 @@ use super::{FileInput, PIECE_BYTES};
 const HEAD_BYTES: usize = 64 << 10;
 
 /// What a step came to.
+#[expect(clippy::large_enum_variant, reason = "one is alive at a time, and it goes straight out")]
 pub(super) enum Step {
     /// Frames, or one that is too long.
     Took(Chunk),
@@ -33,6 +34,7 @@ pub(super) enum Step {
 }
 
 /// What a piece held from some byte on.
+#[expect(clippy::large_enum_variant, reason = "one is alive at a time, and it goes straight out")]
 enum Cut {
     Step(Step),
     /// A frame that is too long begins there.

@@ -186,7 +186,7 @@ impl RowFile for AvroRows {
                 self.reader = self.next_reader()?;
             }
             let Some(reader) = &mut self.reader else { return Ok(None) };
-            match guarded(|| Ok(reader.next().transpose()?))? {
+            match guarded(|| reader.next().transpose())? {
                 Some(batch) => {
                     let rows = batch.num_rows() as u64;
                     let skipped = rows.min(self.skipped);

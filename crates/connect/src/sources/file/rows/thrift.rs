@@ -136,7 +136,7 @@ impl Walker<'_> {
             },
             12 => {
                 // Numbers in structures of lists have no place of their own.
-                let kept = (!is_field).then(|| self.integers.found.len());
+                let kept = (!is_field).then_some(self.integers.found.len());
                 self.structure(depth + 1)?;
                 if let Some(length) = kept {
                     self.integers.found.truncate(length);
