@@ -126,8 +126,8 @@ impl Moments {
                 let step = weight - weights[i];
                 if step != 0.0 {
                     weights[i] = weight;
-                    for j in 0..width {
-                        said[j] -= step * self.gram[(j, i)] / n;
+                    for (j, said) in said.iter_mut().enumerate() {
+                        *said -= step * self.gram[(j, i)] / n;
                     }
                     moved = moved.max(step.abs());
                 }

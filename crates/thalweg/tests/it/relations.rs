@@ -205,8 +205,7 @@ fn refresh(project: &Project, day: &str) {
 #[test]
 fn days_that_differ_between_live_and_batch_are_told_row_by_row() {
     let (url, told) = notified();
-    let project =
-        project(&format!("notify = \"ops\"\n[notify.ops]\nwebhook.url = \"${{OPS_WEBHOOK}}\"\n"));
+    let project = project("notify = \"ops\"\n[notify.ops]\nwebhook.url = \"${OPS_WEBHOOK}\"\n");
     project.write(".env", format!("OPS_WEBHOOK={url}\n"));
     let process = start(&project);
     wait_for("the history holds every trade", || {
