@@ -182,7 +182,7 @@ impl Engine {
     /// Pins everything `sql` reads and plans it.
     pub async fn plan(&self, sql: &str, mode: Mode) -> Result<LogicalPlan> {
         let reads = self.planner.reads(sql).map_err(|problems| wrong_sql(sql, problems))?;
-        let is_panel = self.panels.by_sql.contains_key(sql);
+        let is_panel = self.is_answered_by_panels(sql);
         let look = if is_panel {
             Look::Newest
         } else if self.reads_hidden(sql, &mut BTreeSet::new()) {
@@ -212,6 +212,15 @@ impl Engine {
         let planned =
             self.planner.plan(sql, &names, mode).map_err(|problems| wrong_sql(sql, problems))?;
         if is_panel { self.with_hidden_streams(planned.plan) } else { Ok(planned.plan) }
+    }
+
+    /// Whether `sql` is a panel's and its hidden streams have begun; before, it is like any other.
+    fn is_answered_by_panels(&self, sql: &str) -> bool {
+        let has_rows = |candidate: &String| {
+            self.panels.results.get(candidate).is_some_and(|results| !results.is_empty())
+        };
+        let candidates = self.panels.by_sql.get(sql);
+        candidates.is_some_and(|them| them.is_empty() || them.iter().any(has_rows))
     }
 
     /// Puts the results of hidden streams in the place of the GROUP BYs they run.

@@ -184,6 +184,11 @@ impl Results {
         Ok(forgotten)
     }
 
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.lock().places.is_empty()
+    }
+
     /// Takes back the rows a checkpoint holds.
     pub fn restore(&self, rows: &RecordBatch) -> Result<()> {
         self.lock().replace(rows)?;

@@ -28,6 +28,7 @@ pub(crate) struct CheckedModel {
 }
 
 /// Where the rows of `FROM <model>` come from.
+#[expect(clippy::large_enum_variant, reason = "one a model")]
 pub(crate) enum Predictions {
     /// A pipeline that follows the features.
     Followed(StreamQuery),
