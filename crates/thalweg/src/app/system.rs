@@ -496,7 +496,7 @@ impl World {
             .map(|pipeline| {
                 let reading = pipeline.status().read();
                 let sum = |part: fn(&thalweg_core::ledger::OperatorLedger) -> u64| {
-                    reading.operators.iter().map(|it| part(it)).sum::<u64>()
+                    reading.operators.iter().map(part).sum::<u64>()
                 };
                 json!({
                     "name": reading.name, "source": pipeline.source(), "state": reading.state.word(),
