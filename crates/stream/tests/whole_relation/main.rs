@@ -3,6 +3,7 @@
 //! nothing runs.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test says enough by its line")]
+#![expect(clippy::disallowed_methods, reason = "a test ends what it started by dropping it")]
 
 mod support;
 

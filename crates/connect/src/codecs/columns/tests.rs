@@ -142,7 +142,7 @@ fn what_a_file_lacks_is_null_or_refuses() {
         RecordBatch::try_from_iter([("a", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
             .expect("a batch")
     };
-    let mut decode = |texts: &[&str]| {
+    let decode = |texts: &[&str]| {
         let mut decoder = ColumnsDecoder::new(columns(texts)).expect("columns");
         show(&decoder.decode(&frames(rows())).expect("decoded"))
     };
