@@ -139,7 +139,7 @@ mod tests {
         let page = features::page(&parsed);
         let found = |files: Vec<(&str, &str)>| {
             let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned()));
-            let tree = Tree { files: files.collect() };
+            let tree = Tree { files: files.collect(), ..Tree::default() };
             proofs(&tree).into_iter().map(|finding| finding.place).collect::<Vec<_>>()
         };
         let test = ("t.rs", "fn works() {}");

@@ -14,6 +14,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Files by path from the root, with `/`.
+#[derive(Default)]
 pub(crate) struct Tree {
     /// Text of each; files that are no UTF-8 are left out.
     pub files: BTreeMap<String, String>,

@@ -72,7 +72,7 @@ impl History for Pipeline {
             // Who answered then is not asked again: table and tail have the forecasts that were made.
             return Ok(stream::empty().boxed());
         }
-        let Begin { positions, shown_from, operators } = self.begin_after(after).await?;
+        let Begin { positions, shown_from, operators, manifests } = self.begin_after(after).await?;
         if let (Some(program), Some(operators)) = (&mut program, operators) {
             program.restore(operators, &Answers::default())?;
         }
@@ -83,6 +83,7 @@ impl History for Pipeline {
                 None => Position { next: input.start().await?, manifest: None },
             };
             let manifest = until.as_ref().and_then(|until| until.manifests.get(&partition));
+            let manifest = manifest.or_else(|| manifests.get(&partition));
             input.restore(manifest.or(position.manifest.as_ref()).map(String::as_str))?;
             let end = match &until {
                 // A partition that has no end yet was not read yet.
@@ -107,19 +108,21 @@ impl History for Pipeline {
 }
 
 /// Where a replay begins.
+#[derive(Default)]
 struct Begin {
     /// Where reading begins; empty: at the start of the input.
     positions: BTreeMap<u32, Position>,
     /// Up to here rows only bring the operators' state forward.
     shown_from: Ends,
     operators: Option<Vec<Snapshot>>,
+    /// What offsets mean, where reading begins at the start of the input.
+    manifests: BTreeMap<u32, String>,
 }
 
 impl Pipeline {
     /// The place behind epoch `after`, and the state to get there with.
     async fn begin_after(&self, after: Epoch) -> Result<Begin> {
-        let mut begin =
-            Begin { positions: BTreeMap::new(), shown_from: Ends::new(), operators: None };
+        let mut begin = Begin::default();
         if after == 0 {
             return Ok(begin);
         }
@@ -137,6 +140,9 @@ impl Pipeline {
             let head = checkpoint.head;
             (known, epochs_from) = (head.epoch, Some(head.epochs_from));
             begin.shown_from = head.positions.iter().map(|(at, it)| (*at, it.next)).collect();
+            let manifests = head.positions.iter();
+            begin.manifests =
+                manifests.filter_map(|(at, it)| Some((*at, it.manifest.clone()?))).collect();
             if head.query == self.fingerprint() {
                 begin.positions = head.positions;
                 begin.operators = Some(checkpoint.operators);
@@ -149,8 +155,12 @@ impl Pipeline {
                     break;
                 }
                 known = record.epoch;
-                let ends = record.ranges.iter().map(|range| (range.partition, range.to));
-                begin.shown_from.extend(ends);
+                for range in record.ranges {
+                    begin.shown_from.insert(range.partition, range.to);
+                    if let Some(manifest) = range.manifest {
+                        begin.manifests.insert(range.partition, manifest);
+                    }
+                }
             }
         }
         if known < after {

@@ -34,7 +34,7 @@ use thalweg_log::EmbeddedLog;
 use thalweg_models::Registry;
 use thalweg_project::Project;
 use thalweg_store::SqliteStore;
-use thalweg_stream::engine::Engine;
+use thalweg_stream::engine::{Engine, Panels};
 use thalweg_stream::epoch;
 use thalweg_stream::pipeline::{Drain, Pipeline, Shared};
 use thalweg_stream::sides;
@@ -185,10 +185,15 @@ impl App {
             forecasting: forecasting.clone(),
         });
         let entries = readers::entries(&project, &checked, &pipelines, &tables)?;
+        // Without a page there are no panels, only questions.
+        let panels = match request.http {
+            Some(_) => readers::panels(&checked, &pipelines),
+            None => Panels::default(),
+        };
         let engine = Engine::new(env.clone(), entries, system::tables(&world))
             .with_planner(checked.planner.clone())
             .with_models(Arc::clone(&forecasting.models))
-            .with_panels(readers::panels(&checked, &pipelines));
+            .with_panels(panels);
         let engine = Arc::new(engine);
         let layers = Arc::new(layers::Layers::new(&project, &env, &store));
         let scheduler = jobs::scheduler(

@@ -136,7 +136,7 @@ mod tests {
                 .chain(files.iter().map(|path| (path.to_string(), String::new())))
                 .collect();
             found[0].1 = list.to_owned();
-            ordered(&Tree { files: found.into_iter().collect() }).len()
+            ordered(&Tree { files: found.into_iter().collect(), ..Tree::default() }).len()
         };
         let (csv, json) =
             ("crates/connect/src/codecs/csv.rs", "crates/connect/src/codecs/json/scan.rs");
