@@ -85,10 +85,9 @@ fn values_and_missing_rows_are_told_and_other_days_are_not() {
 
 #[test]
 fn a_null_differs_from_a_value_and_not_from_a_null() {
-    let null = ("A".to_owned(), 0, None, 1);
-    let null = std::slice::from_ref(&null);
-    assert_eq!(compare(null, null), []);
-    let found = compare(&[null], &[row("A", 0, 1.0, 1)]);
+    let null = [("A".to_owned(), 0, None, 1)];
+    assert_eq!(compare(&null, &null), []);
+    let found = compare(&null, &[row("A", 0, 1.0, 1)]);
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0].live, &found[0].batch), (&Value::Null, &json!(1.0)));
 }
