@@ -51,7 +51,7 @@ async fn a_log_over_its_budget_refuses_until_retention_makes_room() {
     let error = assert_kind(append_synced(&log, more.clone()).await, ErrorKind::Unavailable);
     let detail = error.detail.unwrap();
     assert!(
-        detail.contains(&format!("{fits} of {fits} bytes. Here, checkpoint holds")),
+        detail.contains(&format!("{fits} of {fits} bytes; of trades.raw-0, checkpoint needs")),
         "{detail}"
     );
 
