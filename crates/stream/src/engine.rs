@@ -216,11 +216,8 @@ impl Engine {
 
     /// Whether `sql` is a panel's and its hidden streams have begun; before, it is like any other.
     fn is_answered_by_panels(&self, sql: &str) -> bool {
-        let has_rows = |candidate: &String| {
-            self.panels.results.get(candidate).is_some_and(|results| !results.is_empty())
-        };
-        let candidates = self.panels.by_sql.get(sql);
-        candidates.is_some_and(|them| them.is_empty() || them.iter().any(has_rows))
+        let has_rows = |it: &String| self.panels.results.get(it).is_some_and(|it| !it.is_empty());
+        self.panels.by_sql.get(sql).is_some_and(|all| all.is_empty() || all.iter().any(has_rows))
     }
 
     /// Puts the results of hidden streams in the place of the GROUP BYs they run.
