@@ -195,9 +195,10 @@ fn beyond_the_budget_of_the_disk_the_source_waits_for_its_holder_and_then_goes_o
     assert!(bytes_below(&project.data()) < 32_000_000, "{}", bytes_below(&project.data()));
 
     server.start_again();
-    wait_for("everything has come", || {
-        (project.count("SELECT sum(rows_written) FROM system.sinks") == 3_000).then_some(())
-    });
+    let written = || project.count("SELECT sum(rows_written) FROM system.sinks");
+    wait_for("the sink writes again", || (written() > 0).then_some(()));
+    wait_for("the source goes on", || waiting_source(&project).is_none().then_some(()));
+    wait_for("everything has come", || (written() == 3_000).then_some(()));
     assert_eq!(database.rows("SELECT count(*), count(DISTINCT price) FROM trades"), ["3000|3000"]);
     process.terminate();
     process.end().ended_with(0);
