@@ -362,13 +362,16 @@ impl Life<'_> {
             if self.room.short_since.take().is_some() {
                 self.pipeline.status.say(PipelineState::Running, None);
             }
+            // Asked first: what came until the feeds fell silent is read after it.
+            let may_end = self.may_end();
             let (mut record, portions, at_end) = self.gather().await?;
             let busy = env.clock.busy();
             let started = env.clock.now();
             // Commits end while nothing arrives, too.
             self.tables_passed();
             let stops = env.shutdown.is_cancelled() || self.pipeline.still.is_asked();
-            let drained = at_end && self.may_end();
+            // Another pipeline may have read the portion, and met the end, before that.
+            let drained = may_end && at_end && self.lag().await == 0;
             record.closes = drained && self.reader.is_bounded() && self.program.is_some();
             if !record.ranges.is_empty() || record.closes {
                 record.models = self.answerers.serving().await?;

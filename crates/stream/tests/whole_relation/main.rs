@@ -158,3 +158,16 @@ fn rows_are_read_from_the_input_only_as_far_as_they_are_wanted() {
         assert!(read <= 3 * 16_384, "LIMIT 10 read {read} of 1,000,000 frames");
     });
 }
+
+#[test]
+fn a_drain_reads_what_comes_before_the_feed_falls_silent() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let world = World::new(Kind::Source).await;
+        world.receive(10);
+        world.end_after_next_read(7);
+        let pipeline = world.draining_pipeline(true);
+        tokio::time::timeout(PATIENCE, pipeline.run()).await.expect("it ends").unwrap();
+        assert_eq!(pipeline.status().read().source.frames_received, 17);
+    });
+}

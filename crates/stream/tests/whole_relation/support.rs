@@ -30,7 +30,7 @@ use thalweg_stream::engine::{PinnedTable, TableReader};
 use thalweg_stream::epoch;
 use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::pipeline::{
-    Decoding, Factory, Models, Outlet, Parts, Pipeline, PipelineState, Reader, Reading, Settings,
+    Decoding, Drain, Factory, Models, Outlet, Parts, Pipeline, PipelineState, Reader, Reading, Settings,
     Shared,
 };
 use thalweg_stream::program::{self, Program, StreamQuery};
@@ -81,6 +81,8 @@ pub(crate) struct World {
     received: watch::Sender<i64>,
     commits: watch::Sender<bool>,
     frames_read: Arc<AtomicUsize>,
+    last: Arc<Mutex<Option<u8>>>,
+    silent: watch::Sender<bool>,
     disk: Arc<MemDisk>,
     log: Arc<EmbeddedLog>,
     store: Arc<MemStore>,
@@ -105,6 +107,8 @@ impl World {
             received: watch::Sender::new(0),
             commits,
             frames_read: Arc::default(),
+            last: Arc::default(),
+            silent: watch::Sender::new(false),
             disk,
             log: Arc::new(log),
             store: Arc::default(),
@@ -121,6 +125,11 @@ impl World {
     /// Frames come in.
     pub(crate) fn receive(&self, count: u8) {
         self.received.send_modify(|received| *received += i64::from(count));
+    }
+
+    /// Once the input has been read the next time, frames come in and then the feed is silent.
+    pub(crate) fn end_after_next_read(&self, count: u8) {
+        *self.last.lock().unwrap() = Some(count);
     }
 
     /// Lets the table commit, or not.
@@ -163,6 +172,16 @@ impl World {
 
     /// The pipeline, declared and not running.
     pub(crate) fn pipeline(&self, has_table: bool) -> Arc<Pipeline> {
+        self.pipeline_until(None, has_table)
+    }
+
+    /// The same, which ends when the feed is silent.
+    pub(crate) fn draining_pipeline(&self, has_table: bool) -> Arc<Pipeline> {
+        let wait = Duration::from_secs(10);
+        self.pipeline_until(Some(Drain { feeds_silent: self.silent.subscribe(), wait }), has_table)
+    }
+
+    fn pipeline_until(&self, drain: Option<Drain>, has_table: bool) -> Arc<Pipeline> {
         let planner = Planner::new();
         let query = (self.kind == Kind::Stream).then(|| {
             let mut names = Names::default();
@@ -199,7 +218,9 @@ impl World {
             planner,
             query: query.clone(),
             rows: Arc::clone(&rows),
-            received: self.received.subscribe(),
+            received: self.received.clone(),
+            last: Arc::clone(&self.last),
+            silent: self.silent.clone(),
             commits: self.commits.subscribe(),
             frames_read: Arc::clone(&self.frames_read),
             table: has_table.then(|| Arc::clone(&self.table)),
@@ -208,7 +229,7 @@ impl World {
         let tail = Arc::new(Tail::new(rows, has_table));
         let reading: Arc<Reading> = Arc::default();
         let (factory, tail) = (Box::new(factory), Some(tail));
-        Arc::new(Pipeline::new(shared, settings, &reading, factory, query, tail, Vec::new(), None))
+        Arc::new(Pipeline::new(shared, settings, &reading, factory, query, tail, Vec::new(), drain))
     }
 }
 
@@ -226,7 +247,9 @@ struct Numbers {
     planner: Planner,
     query: Option<StreamQuery>,
     rows: SchemaRef,
-    received: watch::Receiver<i64>,
+    received: watch::Sender<i64>,
+    last: Arc<Mutex<Option<u8>>>,
+    silent: watch::Sender<bool>,
     commits: watch::Receiver<bool>,
     frames_read: Arc<AtomicUsize>,
     table: Option<Arc<Table>>,
@@ -256,6 +279,8 @@ impl Factory for Numbers {
     fn decoding(&self) -> Result<Decoding> {
         let input = NumberInput {
             received: self.received.clone(),
+            last: Arc::clone(&self.last),
+            silent: self.silent.clone(),
             frames_read: Arc::clone(&self.frames_read),
         };
         let config = IntakeConfig {
@@ -276,7 +301,9 @@ impl Factory for Numbers {
 
 /// Frame `n` is the number `n`.
 struct NumberInput {
-    received: watch::Receiver<i64>,
+    received: watch::Sender<i64>,
+    last: Arc<Mutex<Option<u8>>>,
+    silent: watch::Sender<bool>,
     frames_read: Arc<AtomicUsize>,
 }
 
@@ -287,7 +314,8 @@ impl Input for NumberInput {
     }
 
     async fn read(&mut self, from: Offset, limit: ReadLimit) -> Result<Chunk> {
-        let there = self.received.wait_for(|received| *received > from);
+        let mut there = self.received.subscribe();
+        let there = there.wait_for(|received| *received > from);
         // Time is up, or something is there.
         let _ = tokio::time::timeout(limit.wait, there).await;
         let received = *self.received.borrow();
@@ -301,6 +329,10 @@ impl Input for NumberInput {
         });
         let frames = Frames { spans: spans.collect(), ..Frames::default() };
         self.frames_read.fetch_add(frames.len(), Ordering::Relaxed);
+        if let Some(last) = self.last.lock().unwrap().take() {
+            self.received.send_modify(|received| *received += i64::from(last));
+            self.silent.send_replace(true);
+        }
         Ok(Chunk { frames, next, at_end: next == received, ..Chunk::default() })
     }
 
