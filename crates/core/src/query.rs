@@ -29,8 +29,8 @@ pub trait QueryEngine: Send + Sync {
     /// The relations SQL can read, by schema and name.
     fn relations(&self) -> Vec<Relation>;
 
-    /// Counts up whenever a result of `sql` may have changed. Ends when the engine stops.
-    async fn changes(&self, sql: &str) -> Result<watch::Receiver<u64>>;
+    /// Counts up whenever the result of a query may have changed. Ends when the engine stops.
+    async fn changes(&self, query: &Query) -> Result<watch::Receiver<u64>>;
 }
 
 /// One statement with its parameters and limits.
@@ -40,6 +40,9 @@ pub struct Query {
     pub sql: String,
     /// Values of the parameters, by name without `$`.
     pub params: BTreeMap<String, Value>,
+    /// Whether a dashboard's panel asks, which shows what its hidden streams keep (S17a), instead
+    /// of somebody who wants the answer over all rows.
+    pub is_panel: bool,
     /// What it may use.
     pub limits: QueryLimits,
 }
@@ -47,7 +50,12 @@ pub struct Query {
 impl Query {
     /// A statement without parameters, under default limits.
     pub fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), params: BTreeMap::new(), limits: QueryLimits::default() }
+        Self {
+            sql: sql.into(),
+            params: BTreeMap::new(),
+            is_panel: false,
+            limits: QueryLimits::default(),
+        }
     }
 }
 

@@ -179,10 +179,11 @@ impl Engine {
         self.query(query).await?.batches.try_collect().await
     }
 
-    /// Pins everything `sql` reads and plans it.
-    pub async fn plan(&self, sql: &str, mode: Mode) -> Result<LogicalPlan> {
+    /// Pins everything a query reads and plans it.
+    async fn plan(&self, query: &Query) -> Result<LogicalPlan> {
+        let sql = query.sql.as_str();
         let reads = self.planner.reads(sql).map_err(|problems| wrong_sql(sql, problems))?;
-        let is_panel = self.is_answered_by_panels(sql);
+        let is_panel = query.is_panel && self.is_answered_by_panels(sql);
         let look = if is_panel {
             Look::Newest
         } else if self.reads_hidden(sql, &mut BTreeSet::new()) {
@@ -210,11 +211,11 @@ impl Engine {
             }
         }
         let planned =
-            self.planner.plan(sql, &names, mode).map_err(|problems| wrong_sql(sql, problems))?;
+            self.planner.plan(sql, &names, Mode::Query).map_err(|it| wrong_sql(sql, it))?;
         if is_panel { self.with_hidden_streams(planned.plan) } else { Ok(planned.plan) }
     }
 
-    /// Whether `sql` is a panel's and its hidden streams have begun; before, it is like any other.
+    /// Whether the hidden streams of a panel's `sql` have begun; before, it is like any other.
     fn is_answered_by_panels(&self, sql: &str) -> bool {
         let has_rows = |it: &String| self.panels.results.get(it).is_some_and(|it| !it.is_empty());
         self.panels.by_sql.get(sql).is_some_and(|all| all.is_empty() || all.iter().any(has_rows))
@@ -343,7 +344,7 @@ impl Engine {
 #[async_trait]
 impl QueryEngine for Engine {
     async fn query(&self, query: Query) -> Result<Rows> {
-        let plan = self.plan(&query.sql, Mode::Query).await?;
+        let plan = self.plan(&query).await?;
         let params: std::collections::HashMap<
             String,
             datafusion::common::metadata::ScalarAndMetadata,
@@ -389,8 +390,9 @@ impl QueryEngine for Engine {
         public.chain(system).collect()
     }
 
-    async fn changes(&self, sql: &str) -> Result<watch::Receiver<u64>> {
-        let hidden = self.panels.by_sql.get(sql).into_iter().flatten();
+    async fn changes(&self, query: &Query) -> Result<watch::Receiver<u64>> {
+        let sql = query.sql.as_str();
+        let hidden = self.panels.by_sql.get(sql).filter(|_| query.is_panel).into_iter().flatten();
         let hidden = hidden.filter_map(|candidate| self.panels.results.get(candidate));
         let mut watched: Vec<_> = hidden.map(|results| results.changes()).collect();
         let ticks = self.watched(sql, &mut watched, &mut BTreeSet::new());

@@ -79,7 +79,8 @@ pub(crate) async fn sql(
 ) -> Result<Response, Problem> {
     let format = Format::of_accept(&headers)?;
     let SqlRequest { sql, params } = request;
-    answer(&app, Query { sql, params, limits: app.limits.query }, format, None).await
+    let query = Query { params, limits: app.limits.query, ..Query::new(sql) };
+    answer(&app, query, format, None).await
 }
 
 /// Rows of a source, stream, table, view or model; `.json`, `.jsonl`, `.csv` or `.arrow` after the
@@ -116,7 +117,8 @@ async fn read(
     download: Option<&str>,
 ) -> Result<Response, Problem> {
     let Selection { sql, params } = select(view, &pairs(query))?;
-    answer(app, Query { sql, params, limits: app.limits.query }, format, download).await
+    let query = Query { params, limits: app.limits.query, ..Query::new(sql) };
+    answer(app, query, format, download).await
 }
 
 /// Path, system table, and what a row is.

@@ -34,11 +34,21 @@ pub(crate) struct Target {
     pub(crate) sql: String,
     /// Its parameters.
     pub(crate) params: BTreeMap<String, Value>,
+    /// Whether it is a panel.
+    pub(crate) is_panel: bool,
     /// What tells its rows apart.
     pub(crate) key: Key,
 }
 
 impl Target {
+    /// The query whose result it is. Rows are counted where they are collected: their number is no
+    /// reason to try again.
+    fn query(&self, time_max: Duration) -> Query {
+        let limits = QueryLimits { rows_max: None, time_max };
+        let (sql, params) = (self.sql.clone(), self.params.clone());
+        Query { sql, params, is_panel: self.is_panel, limits }
+    }
+
     /// Whether the order of rows may mean something. Too often is harmless: it costs bytes.
     fn is_ordered(&self) -> bool {
         self.sql.to_ascii_lowercase().contains("order")
@@ -88,8 +98,8 @@ impl History {
     }
 }
 
-/// Identifies a feed: statement, parameters as JSON, key.
-type FeedId = (String, String, Key);
+/// Identifies a feed: statement, parameters as JSON, whether it is a panel, key.
+type FeedId = (String, String, bool, Key);
 
 /// All feeds.
 pub(crate) struct Feeds {
@@ -124,7 +134,7 @@ impl Feeds {
     /// Subscribes to a result, starting its feed if nobody else has.
     pub(crate) fn subscribe(self: &Arc<Self>, target: Target) -> Result<Subscription, Problem> {
         let params = serde_json::to_string(&target.params).expect("JSON is written to memory");
-        let id = (target.sql.clone(), params, target.key.clone());
+        let id = (target.sql.clone(), params, target.is_panel, target.key.clone());
         let mut senders = self.senders();
         if let Some(sender) = senders.get(&id) {
             return Ok(Subscription::new(sender.subscribe(), Arc::clone(&self.counters)));
@@ -192,7 +202,8 @@ impl Feed {
         let mut history = History::default();
         loop {
             // Once per stream of changes; the engine ends one when it plans anew.
-            let problem = match self.feeds.engine.changes(&self.target.sql).await {
+            let query = self.target.query(self.feeds.limits.live_query.time_max);
+            let problem = match self.feeds.engine.changes(&query).await {
                 Ok(changes) => self.follow(changes, &mut history).await,
                 Err(error) => Some(Problem::from(error)),
             };
@@ -243,13 +254,7 @@ impl Feed {
         counters.live_evaluations.fetch_add(1, Ordering::Relaxed);
         let QueryLimits { rows_max, time_max } = limits.live_query;
         let evaluation = async {
-            let query = Query {
-                sql: self.target.sql.clone(),
-                params: self.target.params.clone(),
-                // Rows are counted here: their number is no reason to try again.
-                limits: QueryLimits { rows_max: None, time_max },
-            };
-            let mut rows = engine.query(query).await?;
+            let mut rows = engine.query(self.target.query(time_max)).await?;
             let size =
                 Size { rows_max: rows_max.unwrap_or(usize::MAX), bytes_max: limits.live_bytes };
             let ordered = self.target.is_ordered();

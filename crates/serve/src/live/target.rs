@@ -32,7 +32,7 @@ impl Target {
             }
             (None, None, Some(sql)) => {
                 let params = params.into_iter().collect();
-                Ok(Self { sql, params, key: Key::Demanded(key) })
+                Ok(Self { sql, params, is_panel: false, key: Key::Demanded(key) })
             }
             _ => Err(Problem::invalid("a subscription needs one of `panel`, `view` and `sql`")),
         }
@@ -46,7 +46,7 @@ impl Target {
     ) -> Result<Self, Problem> {
         let view = app.view(name)?;
         let Selection { sql, params } = select(&view, pairs)?;
-        Ok(Self { sql, params, key: Key::Offered(view.relation.key) })
+        Ok(Self { sql, params, is_panel: false, key: Key::Offered(view.relation.key) })
     }
 
     fn of_panel(app: &Shared, address: &str, chosen: Map<String, Value>) -> Result<Self, Problem> {
@@ -79,7 +79,8 @@ impl Target {
         }
         // A filter a panel does not use makes no feed of its own.
         params.retain(|name, _| uses(&panel.sql, name));
-        Ok(Self { sql: panel.sql.clone(), params, key: Key::Offered(panel.key.clone()) })
+        let key = Key::Offered(panel.key.clone());
+        Ok(Self { sql: panel.sql.clone(), params, is_panel: true, key })
     }
 }
 

@@ -252,7 +252,7 @@ impl FakeEngine {
 #[async_trait]
 impl QueryEngine for FakeEngine {
     async fn query(&self, query: Query) -> Result<Rows> {
-        let Query { sql, params, limits } = query;
+        let Query { sql, params, limits, .. } = query;
         self.asked.lock().unwrap().push(asked(&sql, &params));
         if let Some(error) = &*self.failure.lock().unwrap() {
             return Err(Error::new(error.kind, error.message.clone()));
@@ -284,8 +284,8 @@ impl QueryEngine for FakeEngine {
         self.relations.lock().unwrap().iter().map(|(relation, _)| relation.clone()).collect()
     }
 
-    async fn changes(&self, sql: &str) -> Result<watch::Receiver<u64>> {
-        if sql.starts_with("FAIL invalid") {
+    async fn changes(&self, query: &Query) -> Result<watch::Receiver<u64>> {
+        if query.sql.starts_with("FAIL invalid") {
             return Err(failure("invalid"));
         }
         Ok(self.changes.subscribe())
