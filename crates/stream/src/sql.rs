@@ -9,6 +9,7 @@ mod locate;
 pub mod predict;
 pub mod problems;
 pub mod rewrite;
+mod sliding;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -138,6 +139,7 @@ impl Planner {
             .with_config(session_config())
             .with_default_features()
             .with_scalar_functions(with_ours())
+            .with_aggregate_functions(sliding::aggregate_functions())
             .build();
         Self { state }
     }
