@@ -167,14 +167,12 @@ pub struct Origin {
 impl Chunk {
     /// Where frame `index` stands, such as `data/a.csv:17` or `data/a.parquet row 17`.
     pub fn place(&self, index: usize) -> Option<String> {
-        let origin = self.origin.as_ref()?;
-        if origin.is_row {
-            return Some(format!("{} row {}", origin.file, origin.number + index as u64));
-        }
-        let spans = &self.frames.spans;
-        let (first, at) = (spans.first()?.start as usize, spans.get(index)?.start as usize);
-        let before = self.frames.data.get(first..at).unwrap_or_default();
-        Some(format!("{}:{}", origin.file, origin.number + line_ends(before)))
+        self.places().of(index)
+    }
+
+    /// Where its frames stand, for many of them in their order.
+    pub fn places(&self) -> Places<'_> {
+        Places { chunk: self, counted: 0, newlines: 0, returns: 0 }
     }
 
     /// Where what is oversized or unreadable in it stands.
@@ -184,13 +182,47 @@ impl Chunk {
     }
 }
 
+/// Tells where frames stand; those in their order cost one look at each byte together.
+#[derive(Debug)]
+pub struct Places<'a> {
+    chunk: &'a Chunk,
+    // Bytes from the first frame on in which line ends are counted.
+    counted: usize,
+    newlines: u64,
+    returns: u64,
+}
+
+impl Places<'_> {
+    /// Where frame `index` stands; see [`Chunk::place`].
+    pub fn of(&mut self, index: usize) -> Option<String> {
+        let origin = self.chunk.origin.as_ref()?;
+        if origin.is_row {
+            return Some(format!("{} row {}", origin.file, origin.number + index as u64));
+        }
+        let spans = &self.chunk.frames.spans;
+        let (first, at) = (spans.first()?.start as usize, spans.get(index)?.start as usize);
+        let before = self.chunk.frames.data.get(first..at).unwrap_or_default();
+        if before.len() < self.counted {
+            (self.counted, self.newlines, self.returns) = (0, 0, 0);
+        }
+        self.newlines += count(b'\n', &before[self.counted..]);
+        self.returns += count(b'\r', &before[self.counted..]);
+        self.counted = before.len();
+        let lines = if self.newlines > 0 { self.newlines } else { self.returns };
+        Some(format!("{}:{}", origin.file, origin.number + lines))
+    }
+}
+
 /// How many lines end in a text: at `\n`, or at `\r` where it has no `\n`.
 pub fn line_ends(text: &[u8]) -> u64 {
-    let count = |wanted: u8| text.iter().filter(|byte| **byte == wanted).count() as u64;
-    match count(b'\n') {
-        0 => count(b'\r'),
+    match count(b'\n', text) {
+        0 => count(b'\r', text),
         lines => lines,
     }
+}
+
+fn count(wanted: u8, text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == wanted).count() as u64
 }
 
 /// A frame that was too long to be handed over.

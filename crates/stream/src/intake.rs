@@ -232,7 +232,7 @@ impl Intake {
                 check: "decode".to_owned(),
                 bytes: bytes[..bytes.len().min(BYTES_KEPT_MAX)].to_vec(),
                 length: bytes.len() as u64,
-                place: chunk.place(reject.frame),
+                place: None,
             });
         }
         let mut rows = decoded.rows;
@@ -247,6 +247,11 @@ impl Intake {
         let times = rows.column(self.event_time);
         let highest = arrow::compute::max(times.as_primitive::<TimestampMicrosecondType>());
         refused.sort_by_key(|refused| (refused.offset, refused.row));
+        let mut places = chunk.places();
+        for refused in refused.iter_mut().filter(|it| it.place.is_none()) {
+            let frame = frames.spans.binary_search_by_key(&refused.offset, |span| span.offset);
+            refused.place = frame.ok().and_then(|frame| places.of(frame));
+        }
         Ok(Taken {
             rows: self.of_topic(&rows)?,
             refused,
@@ -361,7 +366,7 @@ fn refusal(chunk: &Chunk, offset: Offset, row: u32, check: &str, reason: String)
         check: check.to_owned(),
         bytes: bytes[..bytes.len().min(BYTES_KEPT_MAX)].to_vec(),
         length: bytes.len() as u64,
-        place: frame.and_then(|frame| chunk.place(frame)),
+        place: None,
     }
 }
 
