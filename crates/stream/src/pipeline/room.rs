@@ -14,7 +14,7 @@ use crate::program::Program;
 
 /// What an outbox may take where there is plenty.
 const OUTBOX: OutboxLimits =
-    OutboxLimits { memory_bytes: 32 << 20, segment_bytes: 4 << 20, disk_bytes: 4 << 30 };
+    OutboxLimits { memory_bytes: 12 << 20, segment_bytes: 2 << 20, disk_bytes: 4 << 30 };
 /// Of `runtime.memory`, what one outbox may keep: there are several, and it is held up to three times:
 /// in the queue, the outbox and the commit.
 const OUTBOX_PARTS: u64 = 32;
