@@ -41,7 +41,7 @@ use thalweg_stream::sides;
 use thalweg_stream::sql::Planner;
 use tokio::sync::{Mutex, watch};
 
-use self::data_folder::DataFolder;
+use self::data_folder::{DataFolder, Use};
 use self::house::House;
 use self::models::Forecasting;
 use crate::check::Checked;
@@ -55,7 +55,7 @@ pub(crate) struct Request {
     pub data: PathBuf,
     /// Reads what there is, then ends.
     pub drain: Option<DrainRequest>,
-    /// Where HTTP listens; none for no listener.
+    /// Where HTTP listens; none for no listener. Without it, and no drain, a question is answered.
     pub http: Option<std::net::SocketAddr>,
 }
 
@@ -107,7 +107,9 @@ impl App {
         env: Env,
         request: Request,
     ) -> Result<Self> {
-        let folder = DataFolder::open(&request.data)?;
+        let asks = request.drain.is_none() && request.http.is_none();
+        let its_use = if asks { Use::Question } else { Use::Run };
+        let folder = DataFolder::open(&env, &request.data, its_use).await?;
         let memory = project.runtime.memory_bytes;
         let queries = usize::try_from(memory / QUERY_PARTS).unwrap_or(usize::MAX);
         let checked = Checked { planner: Planner::with_memory(queries)?, ..checked };

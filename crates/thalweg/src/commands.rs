@@ -75,7 +75,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Simulate(args) => simulate::run(args).await,
         Verb::Open(dir) => open::run(&at(dir)),
         Verb::Graph(dir) => graph::run(&at(dir)).await,
-        Verb::Reset(dir) => reset::run(&at(dir)),
+        Verb::Reset(dir) => reset::run(&at(dir)).await,
         Verb::Doctor(dir) => doctor::run(&at(dir)).await,
         Verb::Explain { code } => explain(&code),
         Verb::Export { what } => {

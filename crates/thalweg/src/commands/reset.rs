@@ -7,9 +7,9 @@ use std::path::Path;
 
 use thalweg_core::{Error, Result};
 
-use super::Failure;
 use super::place::Place;
-use crate::app::data_folder::DataFolder;
+use super::{Failure, machine};
+use crate::app::data_folder::{DataFolder, Use};
 
 /// What a data folder of ours holds; anything else in it is somebody else's.
 const OURS: [&str; 10] = [
@@ -25,14 +25,14 @@ const OURS: [&str; 10] = [
     "store.sqlite-wal",
 ];
 
-pub(super) fn run(place: &Place) -> std::result::Result<u8, Failure> {
+pub(super) async fn run(place: &Place) -> std::result::Result<u8, Failure> {
     if !place.data.join("incarnation").exists() {
         return Err(Error::invalid(format!("{} is no data folder", place.data.display()))
             .with_hint("`--data-dir` names another one.")
             .into());
     }
     // Nobody may be at work in it, now or while it goes.
-    let folder = DataFolder::open(&place.data)?;
+    let folder = DataFolder::open(&machine(None), &place.data, Use::Run).await?;
     let mut bytes = 0;
     for name in OURS {
         bytes += size(&folder.path.join(name));

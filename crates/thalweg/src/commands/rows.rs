@@ -84,12 +84,23 @@ pub(super) async fn print(place: &Place, sql: &str) -> Result<u8, Failure> {
 /// The rows of a query.
 pub(super) async fn query(place: &Place, sql: &str) -> Result<Vec<RecordBatch>, Failure> {
     if let Some(server) = place.server() {
-        let client = Client::new(&server, &place.data).map_err(unreachable_server)?;
-        return client.query(sql, &BTreeMap::new()).await.map_err(of_server);
+        return query_server(place, &server, sql).await;
     }
     let (project, checked) = load_checked(load(&place.dir), place.is_colored)?;
     let request = Request { data: place.data.clone(), drain: None, http: None };
-    let app = Arc::new(App::open(project, checked, machine(None), request).await?);
+    let app = match App::open(project, checked, machine(None), request).await {
+        Ok(app) => Arc::new(app),
+        // It has begun meanwhile.
+        Err(error) => match place.server() {
+            Some(server) => return query_server(place, &server, sql).await,
+            None => return Err(error.into()),
+        },
+    };
     app.catch_up().await?;
     Ok(app.engine.collect(Query::new(sql)).await?)
+}
+
+async fn query_server(place: &Place, server: &str, sql: &str) -> Result<Vec<RecordBatch>, Failure> {
+    let client = Client::new(server, &place.data).map_err(unreachable_server)?;
+    client.query(sql, &BTreeMap::new()).await.map_err(of_server)
 }
