@@ -78,7 +78,8 @@ fn a_file_read_through_kills_gives_what_the_uncut_run_gives() {
 fn a_live_feed_through_kills_gives_what_one_drain_of_its_journal_gives() {
     let Some(capture) = capture() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let (capture, bad) = with_bad_messages(&capture, folder.path());
+    let (capture, bad) =
+        with_bad_messages(&with_late_messages(&capture, folder.path()), folder.path());
     let sent = i64::from(MESSAGES) + bad;
     // What is under way when a kill comes is lost, so it must not all be under way at once.
     let (speed, pause) = ((1_250 / kills()).max(1).to_string(), format!("{}ms", kills()));
@@ -90,10 +91,13 @@ fn a_live_feed_through_kills_gives_what_one_drain_of_its_journal_gives() {
     drop(simulator);
 
     let uncut_database = Database::new();
-    // Nobody listens there: what is left is the journal.
+    // Nobody listens there: what is left is the journal, and how it was cut into epochs, which
+    // decides what is late (S2, S8).
     let uncut = Project::market("ws://127.0.0.1:1/finnhub", &uncut_database.url);
     uncut.declare(FORECASTS);
-    copy(&cut.data().join("log/trades.raw"), &uncut.data().join("log/trades.raw"));
+    for topic in ["trades.raw", "_epochs"] {
+        copy(&cut.data().join("log").join(topic), &uncut.data().join("log").join(topic));
+    }
     uncut.drain().ended_with(0);
 
     let kept = cut.count("SELECT count(*) FROM trades_history");
@@ -103,6 +107,8 @@ fn a_live_feed_through_kills_gives_what_one_drain_of_its_journal_gives() {
         + cut.ledger("source", "trades", "frames_quarantined");
     let gaps = cut.count("SELECT count(*) FROM system.gaps");
     assert!(kept_frames == sent || gaps > 0, "S10: {kept_frames} of {sent} frames, and no gap");
+    let late = cut.count("SELECT count(*) FROM system.late");
+    assert!(late > 0, "S6: no row is late, so none is compared");
     assert_same((&cut, &cut_database), (&uncut, &uncut_database));
 }
 
@@ -145,6 +151,17 @@ fn with_bad_messages(capture: &Path, folder: &Path) -> (PathBuf, i64) {
     let file = folder.join("messages.ndjson");
     fs::write(&file, lines.join("\n") + "\n").expect("the folder is ours");
     (file, count)
+}
+
+/// The capture with every 30th message sent 100 messages, some hours, after its time.
+fn with_late_messages(capture: &Path, folder: &Path) -> PathBuf {
+    let text = fs::read_to_string(capture).expect("the capture is text");
+    let mut lines: Vec<(usize, &str)> = text.lines().enumerate().collect();
+    lines.sort_by_key(|(number, _)| if number % 30 == 15 { number + 100 } else { *number });
+    let lines: Vec<&str> = lines.into_iter().map(|(_, line)| line).collect();
+    let file = folder.join("late.ndjson");
+    fs::write(&file, lines.join("\n") + "\n").expect("the folder is ours");
+    file
 }
 
 /// Has the database itself count rows that are put into `speed_table`, in the transactions that put
@@ -199,7 +216,6 @@ fn assert_same(
         "SELECT * FROM forecasts_made",
         "SELECT * FROM next_tick",
         "SELECT * EXCEPT (epoch, received_at) FROM system.quarantine",
-        // None is late in the capture's hours: what is late depends on where epochs are cut (S2).
         "SELECT * EXCEPT (epoch) FROM system.late",
         // How often an update is emitted is theirs, and so is how many rows of a key one commit takes
         // together.
