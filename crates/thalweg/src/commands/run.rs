@@ -9,7 +9,7 @@ use thalweg_core::env::Env;
 use thalweg_core::query::Query;
 use thalweg_core::{Error, ErrorKind};
 use thalweg_project::{Connector, Project, Secret, Target};
-use thalweg_simulator::{Feed, MarketConfig, Simulator, SimulatorConfig, Token};
+use thalweg_simulator::{Feed, MarketConfig, Running, Simulator, SimulatorConfig, Token};
 
 use super::place::Place;
 use super::rows::LEDGER;
@@ -57,21 +57,26 @@ fn rows_read(app: &App) -> u64 {
     sources.map(|pipeline| pipeline.status().read().source.rows_valid).sum()
 }
 
-/// Starts the built-in simulator if a feed asks for it, and points those feeds at it.
+/// Starts the built-in simulator for each feed that asks for it, and points the feed at it:
+/// `simulator:`, with a path where any address is polled, `simulator:/pages/prices`.
 pub(super) async fn simulate_feeds(env: &Env, project: &mut Project) -> Result<(), Error> {
     for source in &mut project.sources {
-        let Connector::Finnhub(finnhub) = &mut source.connector else { continue };
-        if finnhub.url.reveal() != BUILT_IN {
-            continue;
-        }
-        let token = Token::new(finnhub.token.reveal());
-        let config = SimulatorConfig {
+        let mut config = SimulatorConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            token,
             ..SimulatorConfig::default()
         };
+        let (url, base): (_, fn(&Running) -> String) = match &mut source.connector {
+            Connector::Finnhub(finnhub) => {
+                config.token = Token::new(finnhub.token.reveal());
+                (&mut finnhub.url, Running::finnhub_url)
+            }
+            Connector::Binance(binance) => (&mut binance.url, Running::binance_url),
+            Connector::Http(http) => (&mut http.url, |it| format!("http://{}", it.address())),
+            Connector::Websocket(_) | Connector::File(_) => continue,
+        };
+        let Some(path) = url.reveal().strip_prefix(BUILT_IN) else { continue };
         let simulator = Simulator::start(env, config).await?;
-        finnhub.url = Secret::new(simulator.finnhub_url());
+        *url = Secret::new(format!("{}{path}", base(&simulator)));
     }
     Ok(())
 }

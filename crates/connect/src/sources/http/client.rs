@@ -155,6 +155,8 @@ impl Client {
         }
         let (client, url) = (self.clone(), page.url.clone());
         async move {
+            // The far end's time to answer is no idle time.
+            let _busy = clock.busy();
             let wait = client.shared.timeout;
             match timeout(wait, client.follow(url.clone(), conditions, &clock)).await {
                 Ok(asked) => asked,
