@@ -45,12 +45,21 @@ const READINGS: &str = r#"{"meter":"a","ts":"2026-01-05T10:00:00Z","kwh":1.5}
 "#;
 
 /// In the order of `--help`; a folder of `examples/` each, and one that is nearly empty.
-const TEMPLATES: [Template; 2] = [
+const TEMPLATES: [Template; 3] = [
     Template {
         name: "market-lambda",
         files: &[("thalweg.toml", super::run::DEMO)],
         env: "FINNHUB_TOKEN=demo\n",
         offline: simulated,
+    },
+    Template {
+        name: "crypto-forecast",
+        files: &[(
+            "thalweg.toml",
+            include_str!("../../../../examples/crypto-forecast/thalweg.toml"),
+        )],
+        env: "",
+        offline: with_simulated_pages,
     },
     Template {
         name: "empty",
@@ -142,6 +151,11 @@ fn simulated(text: &str) -> String {
         }
     }
     made
+}
+
+/// crypto-forecast with the page of the built-in simulator.
+fn with_simulated_pages(text: &str) -> String {
+    text.replace("\"https://crypto.com/price\"", "\"simulator:/pages/prices\"")
 }
 
 #[cfg(test)]

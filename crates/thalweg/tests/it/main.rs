@@ -6,6 +6,7 @@
 mod check;
 mod clock;
 mod crash;
+mod crypto_forecast;
 mod files;
 mod hostile;
 mod http;

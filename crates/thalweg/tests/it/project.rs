@@ -27,6 +27,13 @@ impl Project {
         project
     }
 
+    /// What `thalweg init --template` makes.
+    pub(crate) fn init(template: &str) -> Self {
+        let project = Self { folder: tempfile::tempdir().expect("a folder") };
+        run(project.command("init", &["--template", template])).ended_with(0);
+        project
+    }
+
     /// market-lambda, fed by the simulator at `feed`.
     pub(crate) fn market(feed: &str, database: &str) -> Self {
         let text = replaced(
