@@ -12,7 +12,7 @@ pub mod file;
 pub mod http;
 pub mod journal;
 mod secrets;
-mod tls;
+pub(crate) mod tls;
 pub mod websocket;
 
 pub use secrets::redact_url;

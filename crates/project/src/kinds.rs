@@ -18,7 +18,7 @@ pub(crate) mod view;
 pub use alert::{Alert, Notify};
 pub use dashboard::{Band, Dashboard, Filter, KpiFormat, Panel, PanelKind};
 pub(crate) use dashboard::{Known, is_relation, relation_name};
-pub use job::{Job, Task, TaskAction, TaskDay};
+pub use job::{CallMethod, ExportFormat, Job, Task, TaskAction, TaskDay};
 pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
 pub use runtime::{DiskBudget, Runtime, Server};
 pub use sink::{Mode, PostgresTable, Sink, Target};

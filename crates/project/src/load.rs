@@ -290,6 +290,15 @@ fn what_belongs_together(project: &Project, problems: &mut Vec<Problem>) {
             );
         }
     }
+    for task in project.jobs.iter().flat_map(|job| &job.tasks) {
+        if let TaskAction::Shell { place, .. } = &task.action
+            && !project.server.shell
+        {
+            let message = "the server runs no programs".to_owned();
+            let problem = codes::problem(codes::DOES_NOT_FIT, message, place.clone());
+            problems.push(problem.hint("Allow it with `[server] shell = true`."));
+        }
+    }
     for table in &project.tables {
         let TableInput::BatchOf { over, .. } = &table.input else { continue };
         for (source, history) in over {

@@ -19,7 +19,7 @@ use thalweg_core::schema::{source_schema, with_topic};
 use thalweg_jobs::Schedule;
 use thalweg_project::{
     Emit, Loaded, Mode as SinkMode, Model, Project, SqlText, Stream, Table, TableInput, Target,
-    View, ViewInput,
+    TaskAction, View, ViewInput,
 };
 use thalweg_stream::intake::prepare_checks;
 use thalweg_stream::program::{self, Shape, StreamQuery, visible};
@@ -391,6 +391,11 @@ impl Typing<'_> {
                 Err(problems) => self.add(&alert.when, &problems),
             }
         }
+        let exports = self.project.jobs.iter().flat_map(|job| &job.tasks);
+        texts.extend(exports.filter_map(|task| match &task.action {
+            TaskAction::Export { sql, .. } => Some(sql),
+            _ => None,
+        }));
         let mut seen = BTreeSet::new();
         for sql in texts {
             self.find_latest(sql);

@@ -156,7 +156,8 @@ export function createPlot(
   /** The x range of bars: a little more than half a bar on both sides. */
   function wide(_: uPlot, least: number, most: number): [number, number] {
     const half = barStep(plot.x, plot.scale) * 0.6;
-    return [least - half, most + half];
+    // One bar alone stands for itself; uPlot would give it years.
+    return [least - half, (plot.x.length === 1 ? least : most) + half];
   }
 
   function hover(drawn: uPlot) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thalweg_core::error::{Error, Result};
 
 /// TLS against the certificate authorities that browsers trust.
-pub(super) fn tls_config() -> Result<Arc<rustls::ClientConfig>> {
+pub(crate) fn tls_config() -> Result<Arc<rustls::ClientConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
     let config = rustls::ClientConfig::builder_with_provider(provider)

@@ -1,6 +1,13 @@
 //! Keys of `[job.X]`.
 
-use super::{Group, Key, Kind, Shape, key, planned};
+use super::shape::{Word, word};
+use super::{Group, Key, Kind, Shape, key};
+
+const METHODS: &[Word] = &[
+    word("POST", "with the run, its day and its period as JSON"),
+    word("PUT", "with the same"),
+    word("GET", "without a body"),
+];
 
 pub(super) const GROUPS: &[Group] = &[Group {
     path: "job.*.tasks.*",
@@ -89,7 +96,40 @@ pub(super) const KEYS: &[Key] = &[
     .default("30s"),
     key("job.*.tasks.*.timeout", Shape::Duration, "An attempt that takes longer has failed.")
         .default("1h"),
-    planned("job.*.tasks.*.export", Shape::Table, "Writing a query's rows to files."),
-    planned("job.*.tasks.*.shell", Shape::List(&Shape::Text), "Running a program."),
-    planned("job.*.tasks.*.http", Shape::Table, "Calling an address."),
+    key(
+        "job.*.tasks.*.export",
+        Shape::Table,
+        "Writes a query's rows to a file, whole or not at all.",
+    ),
+    key("job.*.tasks.*.export.sql", Shape::Sql, "The query; `$day` is the day of the run.")
+        .required()
+        .example("SELECT * FROM trades WHERE date(ts) = $day"),
+    key(
+        "job.*.tasks.*.export.path",
+        Shape::Path,
+        "The file, of the format its ending says: `.csv`, `.json`, `.parquet` or `.avro`; `$day` \
+         in it is the day of the run. A run again replaces it.",
+    )
+    .required()
+    .example("exports/trades-$day.csv"),
+    key(
+        "job.*.tasks.*.shell",
+        Shape::List(&Shape::Text),
+        "Runs a program with its arguments in the project's folder, if `server.shell` allows it; \
+         what it prints is the task's log, exit code 0 is success. At least once.",
+    )
+    .example(r#"["python", "report.py"]"#),
+    key(
+        "job.*.tasks.*.http",
+        Shape::Table,
+        "Calls an address; 2xx is success, no answer, 429 and 5xx are tried again. At least once, \
+         with an `Idempotency-Key`.",
+    ),
+    key("job.*.tasks.*.http.url", Shape::Secret, "The address.")
+        .required()
+        .example("${REPORT_HOOK}"),
+    key("job.*.tasks.*.http.method", Shape::Choice(METHODS), "How it is asked.").default("POST"),
+    key("job.*.tasks.*.http.headers", Shape::Table, "Headers of the request."),
+    key("job.*.tasks.*.http.headers.*", Shape::Secret, "One header.")
+        .example("Bearer ${REPORT_TOKEN}"),
 ];

@@ -68,6 +68,12 @@ pub(super) const MACHINE_KEYS: &[Key] = &[
     key("server.postgres", Shape::Listen, "The Postgres wire.")
         .default("127.0.0.1:5433")
         .accepted(),
+    key(
+        "server.shell",
+        Shape::Boolean,
+        "Whether tasks of jobs may run programs of the machine, as the user the server runs as.",
+    )
+    .default("false"),
     planned("server.tls", Shape::Table, "TLS of every listener."),
     key("server.tls.cert", Shape::Path, "Certificate chain, PEM.").example("tls/cert.pem"),
     key("server.tls.key", Shape::Path, "Private key, PEM.").example("tls/key.pem"),

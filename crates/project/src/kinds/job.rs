@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use thalweg_core::problem::nearest;
+use thalweg_core::problem::{Place, nearest};
 use thalweg_core::time::{Day, Timestamp};
 
 use super::cycle;
 use crate::codes::{self, Telling};
-use crate::entry::{Entry, FromValue};
+use crate::entry::{Entry, FromValue, from_text};
+use crate::secret::Secret;
 use crate::spanned::Spanned;
+use crate::sql_text::SqlText;
 use crate::tree::Value;
 
 /// Tasks with dependencies, on a schedule.
@@ -77,6 +79,77 @@ pub enum TaskAction {
         /// The model.
         model: Spanned<String>,
     },
+    /// Writes a query's rows to a file.
+    Export {
+        /// The query, with the parameter `$day`.
+        sql: SqlText,
+        /// The file, in whose path `$day` is the day.
+        path: Spanned<String>,
+        /// What its ending says.
+        format: ExportFormat,
+    },
+    /// Runs a program.
+    Shell {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// Where it is declared.
+        place: Place,
+    },
+    /// Calls an address.
+    Call {
+        /// The address.
+        url: Secret,
+        /// `POST`, `PUT` or `GET`.
+        method: CallMethod,
+        /// Headers: name and value.
+        headers: Vec<(String, Secret)>,
+    },
+}
+
+/// How an address is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallMethod {
+    /// With the run as JSON.
+    Post,
+    /// With the run as JSON.
+    Put,
+    /// Without a body.
+    Get,
+}
+
+/// What an exported file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// Comma-separated, with a header.
+    Csv,
+    /// A JSON object a line.
+    Json,
+    /// Parquet.
+    Parquet,
+    /// An Avro object container.
+    Avro,
+}
+
+impl ExportFormat {
+    /// What the ending of a path says.
+    fn of(path: &str) -> Option<Self> {
+        Some(match path.rsplit_once('.')?.1 {
+            "csv" => Self::Csv,
+            "json" | "jsonl" | "ndjson" => Self::Json,
+            "parquet" => Self::Parquet,
+            "avro" => Self::Avro,
+            _ => return None,
+        })
+    }
+}
+
+from_text! {
+    CallMethod: |text| match text {
+        "POST" => Some(Self::Post),
+        "PUT" => Some(Self::Put),
+        "GET" => Some(Self::Get),
+        _ => None,
+    };
 }
 
 /// Which day a refresh rebuilds.
@@ -131,15 +204,41 @@ fn lower_task(name: &Spanned<String>, entry: Entry<'_>) -> Option<Task> {
     let compact = entry.spanned("compact").map(|table| TaskAction::Compact { table });
     let train = entry.spanned("train").map(|model| TaskAction::Train { model });
     let evaluate = entry.spanned("evaluate").map(|model| TaskAction::Evaluate { model });
+    let export = entry.child("export").written().map(lower_export);
+    let shell = entry.child("shell").written().map(|shell| {
+        let command: Vec<String> = entry.list("shell").into_iter().map(|it| it.value).collect();
+        (!command.is_empty()).then(|| TaskAction::Shell { command, place: shell.place() })
+    });
+    let call = entry.child("http").written().map(lower_call);
+    let outside = export.or(shell).or(call);
     let task = Task {
         name: name.clone(),
-        action: refresh.or(compact).or(train).or(evaluate)?,
+        action: refresh.or(compact).or(train).or(evaluate).or(outside.flatten())?,
         after: entry.list("after"),
         retries: entry.value("retries"),
         backoff: entry.value("backoff"),
         timeout: entry.value("timeout"),
     };
     Some(task)
+}
+
+fn lower_export(entry: Entry<'_>) -> Option<TaskAction> {
+    let (sql, path): (_, Option<Spanned<String>>) = (entry.sql("sql"), entry.spanned("path"));
+    let (sql, path) = (sql?, path?);
+    let Some(format) = ExportFormat::of(&path) else {
+        let message = format!("`{path}` does not say which format it has");
+        let problem = codes::problem(codes::DOES_NOT_FIT, message, path.place);
+        entry.report(problem.hint("Let it end in `.csv`, `.json`, `.parquet` or `.avro`."));
+        return None;
+    };
+    Some(TaskAction::Export { sql, path, format })
+}
+
+fn lower_call(entry: Entry<'_>) -> Option<TaskAction> {
+    let headers = entry.child("headers").members().into_iter();
+    let headers = headers.filter_map(|(name, it)| Some((name.value.clone(), it.read_secret()?)));
+    let headers = headers.collect();
+    Some(TaskAction::Call { url: entry.secret("url")?, method: entry.value("method"), headers })
 }
 
 /// Whether the tasks can be put in an order; reports why not.

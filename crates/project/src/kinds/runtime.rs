@@ -45,6 +45,8 @@ pub struct Server {
     pub kafka: SocketAddr,
     /// Postgres wire; accepted, and nothing listens yet. Default 127.0.0.1:5433.
     pub postgres: SocketAddr,
+    /// Whether tasks may run programs. Default false.
+    pub shell: bool,
 }
 
 from_text! {
@@ -67,5 +69,6 @@ pub(crate) fn lower_server(root: Entry<'_>) -> Server {
         http: entry.value("http"),
         kafka: entry.value("kafka"),
         postgres: entry.value("postgres"),
+        shell: entry.value("shell"),
     }
 }

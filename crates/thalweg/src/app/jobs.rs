@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use thalweg_connect::sources::redact_url;
+use thalweg_connect::tasks::call::{Call, CallConfig, Method};
+use thalweg_connect::tasks::program::{Program, ProgramConfig};
 use thalweg_core::env::Env;
 use thalweg_core::log::Log;
 use thalweg_core::store::Store;
@@ -16,7 +19,7 @@ use thalweg_jobs::scheduler::{TaskLookup, Watermarks};
 use thalweg_jobs::{JobDefinition, Schedule, Scheduler, TaskDefinition};
 use thalweg_lake::delta::Delta;
 use thalweg_log::EmbeddedLog;
-use thalweg_project::{Project, TableInput, TaskAction, TaskDay};
+use thalweg_project::{CallMethod, Project, Secret, TableInput, TaskAction, TaskDay};
 use thalweg_stream::batch::BatchQuery;
 use thalweg_stream::engine::{Engine, RefreshNote};
 use thalweg_stream::pipeline::Pipeline;
@@ -95,6 +98,15 @@ pub(super) fn scheduler(
                     declared.does = format!("evaluate {}", model.as_str());
                     Some(forecasting.task(model.as_str(), Work::Evaluate, engine)?)
                 }
+                TaskAction::Shell { command, .. } => {
+                    declared.does = format!("run {}", command.join(" "));
+                    let (command, folder) = (command.clone(), project.dir.clone());
+                    Some(Arc::new(Program::new(ProgramConfig { command, folder })))
+                }
+                TaskAction::Call { url, method, headers } => {
+                    declared.does = format!("call {}", redact_url(url.reveal()));
+                    Some(Arc::new(Call::new(&call(url, *method, headers))?))
+                }
             };
             if let Some(body) = body {
                 bodies.insert((job.name.value.clone(), task.name.value.clone()), body);
@@ -120,6 +132,19 @@ pub(super) fn scheduler(
     Scheduler::new(env.clone(), Arc::clone(store), definitions, lookup, watermarks).map_err(
         |errors| errors.into_iter().next().unwrap_or_else(|| Error::invalid("a job is wrong")),
     )
+}
+
+fn call(url: &Secret, method: CallMethod, headers: &[(String, Secret)]) -> CallConfig {
+    let headers = headers.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+    CallConfig {
+        url: url.reveal().to_owned(),
+        method: match method {
+            CallMethod::Post => Method::Post,
+            CallMethod::Put => Method::Put,
+            CallMethod::Get => Method::Get,
+        },
+        headers: headers.collect(),
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "a refresh reads the history and writes the table")]

@@ -28,12 +28,22 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
     let preset = Preset::of(&connector);
     let is_live = !matches!(connector, Connector::File(_));
     if let Some(journal) = &options.journal
-        && is_live
-        && !journal.value
+        && journal.value != is_live
     {
-        let message = "a live feed cannot do without its journal";
-        let problem = codes::problem(codes::DOES_NOT_FIT, message, journal.place.clone());
-        entry.report(problem.hint("What cannot be read again is kept before it is parsed (S0)."));
+        let (code, message, hint) = if is_live {
+            (
+                codes::DOES_NOT_FIT,
+                "a live feed cannot do without its journal",
+                "What cannot be read again is kept before it is parsed (S0).",
+            )
+        } else {
+            (
+                codes::NOT_BUILT,
+                "a journal of files is not built yet",
+                "Files are read again by position: they are their own journal (S0).",
+            )
+        };
+        entry.report(codes::problem(code, message, journal.place.clone()).hint(hint));
         return None;
     }
     let format = match (format, preset.format) {
