@@ -7,6 +7,7 @@
 //! - [`feed`]: the driver that keeps a live source connected and its frames in the log.
 //! - [`codecs`]: bytes to rows and back.
 //! - [`sinks`]: rows to databases and other targets.
+//! - [`stores`]: buckets and clusters, for whoever reads or writes files there.
 //! - [`presets`]: what is known of a venue beforehand, as plain data.
 //!
 //! Not here: the log itself (crate `log`), tables of the lake (crate `lake`), the protocol of Kafka
@@ -17,3 +18,4 @@ pub mod feed;
 pub mod presets;
 pub mod sinks;
 pub mod sources;
+pub mod stores;

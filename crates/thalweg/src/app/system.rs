@@ -19,7 +19,7 @@ use thalweg_core::store::Store;
 use thalweg_core::table::Table as _;
 use thalweg_core::time::Timestamp;
 use thalweg_jobs::Scheduler;
-use thalweg_lake::delta::Delta;
+use thalweg_lake::LakeTable;
 use thalweg_log::EmbeddedLog;
 use thalweg_project::{Connector, Project, TableInput, Target, ViewInput};
 use thalweg_stream::engine::{SystemColumn, SystemTable};
@@ -39,7 +39,7 @@ pub(super) struct World {
     pub pipelines: Vec<Arc<Pipeline>>,
     pub feeds: BTreeMap<String, Arc<FeedStatus>>,
     pub places: super::sources::Places,
-    pub tables: BTreeMap<String, Arc<Delta>>,
+    pub tables: BTreeMap<String, Arc<LakeTable>>,
     pub scheduler: OnceLock<Arc<Scheduler>>,
     pub forecasting: Forecasting,
 }
@@ -534,7 +534,7 @@ impl World {
             let state = delivery.map(|delivery| delivery.state.word());
             rows.push(json!({
                 "name": table.name.as_str(), "fed_by": fed_by, "state": state,
-                "path": table.path.to_string_lossy(), "version": version, "files": files.len(),
+                "path": table.place.to_string(), "version": version, "files": files.len(),
                 "bytes": files.iter().map(|file| file.bytes).sum::<u64>(),
                 "rows": files.iter().filter_map(|file| file.rows).sum::<u64>(),
             }));
