@@ -51,4 +51,4 @@ pub(crate) use sink::{STAMP_INTERVAL, Verdict, judge};
 pub(crate) use writer::properties;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,8 +25,8 @@
 //! - F4 Whatever is under `_thalweg` is no part of the table to any reader: names that begin with
 //!   `_` are hidden, by Hive's convention, and none ends like a file of the table.
 //!
-//! Nothing here rewrites what is written: there is no compaction, and what several commits made
-//! stays several files.
+//! A table that jobs fill is replaced by days ([`replace`]). Nothing else rewrites what is written:
+//! there is no compaction, and what several commits made stays several files.
 //!
 //! Not here: retry, the outbox, and judging a stamp of another incarnation: the caller's work.
 
@@ -36,6 +36,7 @@ mod log;
 mod name;
 mod place;
 mod read;
+mod replace;
 mod sink;
 mod table;
 mod writer;

@@ -166,9 +166,8 @@ impl Table for FileTable {
         Ok(TableVersion { version, stamp: shown.head.stamp.clone() })
     }
 
-    async fn replace_days(&self, _: Replacement) -> Result<i64> {
-        let message = format!("table `{}` is plain files: no day is replaced in it", self.shared.name);
-        Err(Error::invalid(message))
+    async fn replace_days(&self, replacement: Replacement) -> Result<i64> {
+        self.shared.replace_days(replacement).await
     }
 
     async fn note(&self) -> Result<Option<String>> {
@@ -349,6 +348,15 @@ impl Shared {
             return Ok(shown);
         }
         let (_guard, head) = self.head(false).await?;
+        self.shown_at(head).await
+    }
+
+    /// What readers see, for who holds the head.
+    pub(crate) async fn shown_at(&self, head: Head) -> Result<Arc<Shown>> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(shown) = shown {
+            return Ok(shown);
+        }
         let parts = self.list().await?.into_iter().map(Arc::new).collect();
         let shown = Arc::new(Shown { head, parts });
         self.show(Some(shown.clone()));

@@ -121,15 +121,6 @@ pub(super) fn problems(table: &Table, handed: &SchemaRef, checked: &Checked) -> 
         let hint = "Set `mode = \"changelog\"` for every change, or `emit = \"final\"` in the stream.";
         problems.push(told("T0305", message, hint, &from.place));
     }
-    if let TableInput::BatchOf { stream, .. } = &table.input {
-        let name = table.name.as_str();
-        problems.push(told(
-            "T0501",
-            format!("days of plain files are not replaced yet: `{name}` is no batch of `{stream}`"),
-            "Take `delta.path`, or `from` a stream with `emit = \"final\"`.",
-            &table.format_place,
-        ));
-    }
     problems
 }
 
