@@ -57,8 +57,7 @@ pub fn s3(config: &S3Config, patience: Option<Duration>) -> Result<Store> {
     let wrong = || Error::invalid(format!("`{}` names no object of a bucket", config.url));
     let rest = config.url.strip_prefix("s3://").ok_or_else(wrong)?;
     let (bucket, key) = rest.split_once('/').ok_or_else(wrong)?;
-    let options =
-        ClientOptions::new().with_connect_timeout(CONNECT_PATIENCE).with_allow_http(true);
+    let options = ClientOptions::new().with_connect_timeout(CONNECT_PATIENCE).with_allow_http(true);
     let options = match patience {
         Some(patience) => options.with_timeout(patience),
         None => options.with_timeout_disabled(),

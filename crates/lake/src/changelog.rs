@@ -59,9 +59,9 @@ impl Sink for Changelog {
             match (field.name().as_str(), rows.column_by_name(field.name())) {
                 (EPOCH, _) => Some(Arc::new(Int64Array::from_value(number, count))),
                 (_, Some(column)) => Some(column.clone()),
-                (OPERATION, None) => {
-                    Some(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(INSERT, count))))
-                }
+                (OPERATION, None) => Some(Arc::new(StringArray::from_iter_values(
+                    std::iter::repeat_n(INSERT, count),
+                ))),
                 (_, None) => None,
             }
         };

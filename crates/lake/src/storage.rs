@@ -212,8 +212,7 @@ impl ObjectStore for DurableFiles {
         options: RenameOptions,
     ) -> Result<()> {
         let replace = matches!(options.target_mode, RenameTargetMode::Overwrite);
-        let (from, to) =
-            (self.files.path_to_filesystem(from)?, self.files.path_to_filesystem(to)?);
+        let (from, to) = (self.files.path_to_filesystem(from)?, self.files.path_to_filesystem(to)?);
         blocking(move || rename(&from, &to, replace)).await
     }
 }

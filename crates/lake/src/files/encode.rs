@@ -33,7 +33,7 @@ use crate::error::fold;
 pub enum Format {
     /// Parquet, Snappy.
     Parquet,
-    /// Avro object container files, Snappy.
+    /// Avro object container files, Deflate: the one that every reader of Avro knows.
     Avro,
     /// CSV with a header.
     Csv {
@@ -75,10 +75,12 @@ impl Format {
         let is_nested = matches!(data_type, DataType::List(_) | DataType::Struct(_));
         let is_binary = matches!(data_type, DataType::Binary);
         match self {
-            Self::Avro if !is_avro_name(name) => {
-                Some("names in Avro are letters, digits and `_`, and begin with no digit".to_owned())
+            Self::Avro if !is_avro_name(name) => Some(
+                "names in Avro are letters, digits and `_`, and begin with no digit".to_owned(),
+            ),
+            Self::Csv { .. } if is_nested => {
+                Some("a CSV file holds no lists or structs".to_owned())
             }
-            Self::Csv { .. } if is_nested => Some("a CSV file holds no lists or structs".to_owned()),
             Self::Csv { .. } if is_binary => Some("a CSV file holds no bytes".to_owned()),
             _ => None,
         }
@@ -104,7 +106,7 @@ impl Format {
             }
             Self::Avro => {
                 let writer: AvroWriter<Bytes> = WriterBuilder::new(schema.as_ref().clone())
-                    .with_compression(Some(CompressionCodec::Snappy))
+                    .with_compression(Some(CompressionCodec::Deflate))
                     .build(to)
                     .map_err(|error| fold("cannot begin an Avro file", error))?;
                 Box::new(writer)

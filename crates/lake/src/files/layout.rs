@@ -256,8 +256,9 @@ fn folder_column(stored: &[Arc<Field>], partition: &Partition) -> Result<Arc<Fie
             if !names_folders(field.data_type()) {
                 let message =
                     format!("folders cannot be named by `{column}` of type {}", field.data_type());
-                return Err(Error::invalid(message)
-                    .with_detail("Text, boolean, int, bigint and date can."));
+                return Err(
+                    Error::invalid(message).with_detail("Text, boolean, int, bigint and date can.")
+                );
             }
             Ok(Arc::new(Field::new(column, field.data_type().clone(), true)))
         }

@@ -148,3 +148,33 @@ fn path(number: u64) -> String {
 fn number(file: &str) -> Option<u64> {
     file.strip_suffix(".json")?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOLDEN: &[u8] = include_bytes!("../../../../tests/formats/files-commit-v1.json");
+
+    #[test]
+    fn a_record_of_the_first_version_is_read_and_written_alike() {
+        let mut record = Record::new(1_703_258_644_000_000, "append", vec!["id Int64".to_owned()]);
+        let stamp =
+            RecordStamp { incarnation: "i1".to_owned(), pipeline: "trades".to_owned(), epoch: 7 };
+        record.stamp = Some(stamp);
+        record.rows = 3;
+        record.rows_total = Some(12);
+        record.note = Some("a note".to_owned());
+        record.runs = vec!["nightly/2023-12-22/days".to_owned()];
+        record.add = vec![Added {
+            staged: "_thalweg/staged/0.staged".to_owned(),
+            path: "part-i1-000000000005-000000000007-0.csv".to_owned(),
+            rows: 3,
+            bytes: 21,
+        }];
+        record.remove = vec!["part-i1-000000000001-000000000002-0.csv".to_owned()];
+        let read: Record = serde_json::from_slice(GOLDEN.trim_ascii_end()).expect("a record");
+        assert_eq!(read, record);
+        let written = serde_json::to_vec(&record).expect("a record");
+        assert_eq!(written, GOLDEN.trim_ascii_end());
+    }
+}

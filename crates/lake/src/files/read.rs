@@ -1,16 +1,18 @@
 //! Reading: the files of one commit, as DataFusion's `TableProvider`.
 //!
 //! A provider holds its list of files, so a query sees one commit however long it runs, and lists
-//! nothing. It reads with DataFusion's own readers of the four formats.
+//! nothing. It reads with DataFusion's own readers of the four formats, and leaves out files whose
+//! folders say that they hold no row that is asked for.
 
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::DataFusionError;
 use datafusion::common::config::CsvOptions;
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -19,9 +21,10 @@ use datafusion::datasource::physical_plan::{
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
-use object_store::ObjectStore;
+use object_store::{ObjectMeta, ObjectStore};
 use thalweg_core::sink::Stamp;
 use thalweg_core::{Error, Result};
 
@@ -44,9 +47,16 @@ pub struct PinnedFiles {
 impl PinnedFiles {
     pub(crate) fn new(shared: &Shared, shown: &Shown) -> Result<Self> {
         let file = |part: &Arc<Part>| {
-            let path = shared.place.at(&part.path)?;
             let values = shared.layout.scalars(&part.values)?;
-            Ok(PartitionedFile::new(path.as_ref(), part.bytes).with_partition_values(values))
+            // By its very name: made of text, it would be escaped once more.
+            let object = ObjectMeta {
+                location: shared.place.at(&part.path)?,
+                last_modified: Default::default(),
+                size: part.bytes,
+                e_tag: None,
+                version: None,
+            };
+            Ok(PartitionedFile::new_from_meta(object).with_partition_values(values))
         };
         let files = shown.parts.iter().map(file).collect::<Result<Vec<_>>>()?;
         let format = shared.options.format;
@@ -112,10 +122,39 @@ impl Files {
         }
     }
 
-    /// The files, in as many groups as are read at the same time.
-    fn groups(&self, count: usize) -> Vec<FileGroup> {
-        let length = self.files.len().div_ceil(count.max(1)).max(1);
-        self.files.chunks(length).map(|files| FileGroup::new(files.to_vec())).collect()
+    /// Whether a filter is over columns of folders alone.
+    fn tells_folders(&self, filter: &Expr) -> bool {
+        let folders = self.schema.table_partition_cols();
+        let is_folder = |name: &str| folders.iter().any(|folder| folder.name() == name);
+        let columns = filter.column_refs();
+        !columns.is_empty() && columns.iter().all(|column| is_folder(column.name()))
+    }
+
+    /// The files whose folders pass the filters that tell them.
+    fn passing(
+        &self,
+        session: &dyn Session,
+        filters: &[Expr],
+    ) -> Result<Vec<PartitionedFile>, DataFusionError> {
+        let told: Vec<Expr> =
+            filters.iter().filter(|filter| self.tells_folders(filter)).cloned().collect();
+        let Some(filter) = conjunction(told).filter(|_| !self.files.is_empty()) else {
+            return Ok(self.files.clone());
+        };
+        let folders = self.schema.table_partition_cols().clone();
+        let schema: SchemaRef = Arc::new(Schema::new(folders));
+        let columns = (0..schema.fields().len()).map(|at| {
+            ScalarValue::iter_to_array(
+                self.files.iter().map(|file| file.partition_values[at].clone()),
+            )
+        });
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let values = RecordBatch::try_new(schema.clone(), columns)?;
+        let filter = session.create_physical_expr(filter, &DFSchema::try_from(schema)?)?;
+        let passes = filter.evaluate(&values)?.into_array(self.files.len())?;
+        let passes = passes.as_boolean().iter();
+        let files = self.files.iter().zip(passes).filter(|(_, passes)| *passes == Some(true));
+        Ok(files.map(|(file, _)| file.clone()).collect())
     }
 }
 
@@ -129,16 +168,30 @@ impl TableProvider for Files {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        // Files are left out by them; rows are still looked at.
+        let told = |filter: &&Expr| match self.tells_folders(filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(told).collect())
+    }
+
     async fn scan(
         &self,
         session: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         // Under a name of its own: stores of several tables may be of one kind.
         session.runtime_env().register_object_store(self.url.as_ref(), self.store.clone());
-        let groups = self.groups(session.config().target_partitions());
+        let files = self.passing(session, filters)?;
+        let length = files.len().div_ceil(session.config().target_partitions().max(1)).max(1);
+        let groups = files.chunks(length).map(|files| FileGroup::new(files.to_vec())).collect();
         let config = FileScanConfigBuilder::new(self.url.clone(), self.source())
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?

@@ -64,8 +64,7 @@ impl Append {
             Verdict::Repeated => return Ok(None),
             Verdict::Fenced => return Err(fenced(&shared, head.stamp.as_ref())),
         }
-        let is_ours =
-            head.stamp.as_ref().is_none_or(|held| held.incarnation == stamp.incarnation);
+        let is_ours = head.stamp.as_ref().is_none_or(|held| held.incarnation == stamp.incarnation);
         let before = if is_ours { head.rows_total } else { None };
         let rows: u64 = staged.iter().map(|file| file.rows).sum();
         let mut record = shared.record(operation, &head);
@@ -84,12 +83,8 @@ impl Append {
 /// The places of staged files.
 fn placed(shared: &Shared, stamp: &Stamp, first: Epoch, staged: Vec<Staged>) -> Vec<Added> {
     let place = |(number, file): (usize, Staged)| {
-        let name = PartName {
-            incarnation: stamp.incarnation.clone(),
-            first,
-            last: stamp.epoch,
-            number,
-        };
+        let name =
+            PartName { incarnation: stamp.incarnation.clone(), first, last: stamp.epoch, number };
         let folder = shared.layout.folder(&file.values);
         let path = format!("{folder}{name}.{}", shared.options.format.ending());
         Added { staged: file.path, path, rows: file.rows, bytes: file.bytes }

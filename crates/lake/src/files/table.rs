@@ -204,8 +204,7 @@ impl Shared {
 
     /// A record of now.
     pub(crate) fn record(&self, operation: &str, head: &Head) -> Record {
-        let mut record =
-            Record::new(self.env.clock.now().0, operation, self.layout.described());
+        let mut record = Record::new(self.env.clock.now().0, operation, self.layout.described());
         record.stamp = head.stamp.clone().map(Into::into);
         record.rows_total = head.rows_total;
         record.note = head.note.clone();
@@ -330,7 +329,9 @@ impl Shared {
     }
 
     async fn publish_file(&self, file: &Added) -> Result<()> {
-        if !self.place.rename(&file.staged, &file.path).await? && !self.place.has(&file.path).await? {
+        if !self.place.rename(&file.staged, &file.path).await?
+            && !self.place.has(&file.path).await?
+        {
             // It had its place once: only then is it gone from where it was written.
             tracing::warn!(
                 table = self.name,
@@ -372,8 +373,12 @@ impl Shared {
         let before = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(before) = before else { return Ok(()) };
         let gone: BTreeSet<&str> = record.remove.iter().map(String::as_str).collect();
-        let mut parts: Vec<Arc<Part>> =
-            before.parts.iter().filter(|part| !gone.contains(part.path.as_str())).cloned().collect();
+        let mut parts: Vec<Arc<Part>> = before
+            .parts
+            .iter()
+            .filter(|part| !gone.contains(part.path.as_str()))
+            .cloned()
+            .collect();
         for added in &record.add {
             let values = self.layout.values_of(&added.path).ok_or_else(|| {
                 Error::internal(format!("{} is in no folder of the table", added.path))

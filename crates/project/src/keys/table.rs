@@ -25,7 +25,10 @@ const FOLDER: &str = "Their folder: relative to the project folder, or `s3://buc
 const MODES: &[Word] = &[
     word("append", "every row is added"),
     planned_word("upsert", "the newest row of each key in a table"),
-    word("changelog", "every row of a stream that changes its rows is added, with `_op` and `_epoch`"),
+    word(
+        "changelog",
+        "every row of a stream that changes its rows is added, with `_op` and `_epoch`",
+    ),
 ];
 
 pub(super) const KEYS: &[Key] = &[

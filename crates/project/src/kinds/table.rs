@@ -187,11 +187,7 @@ fn lower_format(entry: Entry<'_>) -> Option<(TableFormat, Entry<'_>)> {
     formats.into_iter().find_map(|(format, entry)| Some((format, entry.written()?)))
 }
 
-fn lower_place(
-    entry: Entry<'_>,
-    format: TableFormat,
-    written: Entry<'_>,
-) -> Option<TablePlace> {
+fn lower_place(entry: Entry<'_>, format: TableFormat, written: Entry<'_>) -> Option<TablePlace> {
     let s3 = lower_s3(entry.child("s3"));
     let path: Spanned<String> = written.spanned("path")?;
     let is_delta = format == TableFormat::Delta;

@@ -21,8 +21,8 @@ use thalweg_stream::replay::History;
 use thalweg_stream::sql::rewrite::Mode;
 
 use super::pipelines::{LATEST, RESULTS};
-use crate::check::{Checked, tables};
 use crate::check::models::{Predictions, pipeline_name};
+use crate::check::{Checked, tables};
 
 /// A table of the lake as the engine reads it.
 pub(super) struct LakeReader {

@@ -77,11 +77,8 @@ fn files(
             elsewhere(&stores::s3(&config, Some(REQUEST_PATIENCE))?, &s3.url)?
         }
     };
-    let options = FileOptions {
-        format,
-        partition_by: folders(table),
-        roll_bytes: table.roll.bytes,
-    };
+    let options =
+        FileOptions { format, partition_by: folders(table), roll_bytes: table.roll.bytes };
     FileTable::new(env, place, table.name.as_str(), columns, options)
 }
 

@@ -118,7 +118,8 @@ pub(super) fn problems(table: &Table, handed: &SchemaRef, checked: &Checked) -> 
             from.as_str(),
             table.name.as_str()
         );
-        let hint = "Set `mode = \"changelog\"` for every change, or `emit = \"final\"` in the stream.";
+        let hint =
+            "Set `mode = \"changelog\"` for every change, or `emit = \"final\"` in the stream.";
         problems.push(told("T0305", message, hint, &from.place));
     }
     problems

@@ -72,7 +72,11 @@ ts     = {{ type = "timestamp not null", select = "t", unit = "ms" }}
     let table = "SELECT crypto_pair AS s, p, t, v FROM finnhub_table";
     let trades = "SELECT substr(symbol, strpos(symbol, ':') + 1) AS s, price AS p, ts AS t, volume AS v \
                   FROM trades";
-    assert_same_rows("finnhub_table", &sorted(&project.rows(table)), &sorted(&project.rows(trades)));
+    assert_same_rows(
+        "finnhub_table",
+        &sorted(&project.rows(table)),
+        &sorted(&project.rows(trades)),
+    );
     let script = "
 import fastavro, json, pathlib, sys
 names, rows, exchanges = None, 0, {}
@@ -87,12 +91,10 @@ print(json.dumps([names, rows, exchanges]))
 ";
     let seen = spark(script, &[&project.path("lake/finnhub_table")]);
     let of_exchange = |is: &str| project.count(&format!("SELECT count(*) FROM trades WHERE {is}"));
-    let (binance, none) = (of_exchange("symbol LIKE 'BINANCE:%'"), of_exchange("symbol NOT LIKE '%:%'"));
+    let (binance, none) =
+        (of_exchange("symbol LIKE 'BINANCE:%'"), of_exchange("symbol NOT LIKE '%:%'"));
     let columns = ["p", "exchange", "crypto_pair", "t", "v"];
-    assert_eq!(
-        seen,
-        [json!([columns, binance + none, { "BINANCE": binance, "None": none }])]
-    );
+    assert_eq!(seen, [json!([columns, binance + none, { "BINANCE": binance, "None": none }])]);
 
     // The views: each window that has closed, as a batch over all trades has it.
     let closed = |size: &str| {
@@ -160,8 +162,7 @@ fn prices(project: &Project) -> Vec<String> {
 fn a_hundred_polls_take_a_hundred_periods_and_are_in_csv_files_once() {
     let simulator = Simulator::start(&[]);
     let project = binance_poll(&simulator.http(), "5s", "checkpoint.every = \"1s\"");
-    let process =
-        project.start(&["--http", "127.0.0.1:0", "--clock", "2026-01-01T00:00:00Z@max"]);
+    let process = project.start(&["--http", "127.0.0.1:0", "--clock", "2026-01-01T00:00:00Z@max"]);
     let polls = "SELECT count(*) FROM price_history";
     wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
     wait_for("a hundred polls and one", || (project.count(polls) > 100).then_some(()));

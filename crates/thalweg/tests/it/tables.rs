@@ -140,7 +140,8 @@ fn files_of_every_format_hold_each_row_once_through_kills() {
     let lake = project.path("lake");
     for format in FORMATS {
         let all = files(&lake.join(format));
-        let (ours, rows): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.starts_with("_thalweg/"));
+        let (ours, rows): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|it| it.starts_with("_thalweg/"));
         assert!(rows.len() > 1, "{format}: {rows:?}");
         for file in &rows {
             let name = file.rsplit('/').next().expect("a name");
@@ -204,10 +205,11 @@ fn files_on_s3_hold_each_row_once_through_kills() {
     let s3 = S3::start();
     s3.put("market", b"");
     let reached = format!(
-        "s3 = {{ endpoint = \"{}\", access_key_id = \"test\", secret_access_key = \"test\" }}",
+        "s3 = {{ endpoint = \"{}\", access_key_id = \"${{S3_KEY}}\", secret_access_key = \"${{S3_KEY}}\" }}",
         s3.url
     );
     let project = every_format(&capture, "file.rate = \"400/s\"", "s3://market/lake", &reached);
+    project.write(".env", "S3_KEY=test\n");
     drain_through_kills(&project, 8, 6, |_| {});
     assert_each_once(&project);
 }
@@ -225,7 +227,8 @@ impl Hdfs {
         script.arg("run").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = script.spawn().expect("hdfs.sh can be run");
         let output = process.stdout.take().expect("stdout is piped");
-        let mut cluster = Self { process, lines: BufReader::new(output).lines(), url: String::new() };
+        let mut cluster =
+            Self { process, lines: BufReader::new(output).lines(), url: String::new() };
         cluster.url = cluster.line();
         assert!(cluster.url.starts_with("hdfs://"), "hdfs.sh says why there is no cluster");
         cluster
@@ -287,7 +290,8 @@ fn files_on_hdfs_hold_each_row_once_through_kills_and_a_restart_of_the_data_node
         assert_each_once(project);
     }
     let expected = seen_by_us(&project);
-    for (seen, format) in spark(SPARK, &[Path::new(&place)]).iter().zip(["parquet", "csv", "json"]) {
+    for (seen, format) in spark(SPARK, &[Path::new(&place)]).iter().zip(["parquet", "csv", "json"])
+    {
         assert_eq!(seen, &expected, "Spark reads {format} from HDFS");
     }
 }

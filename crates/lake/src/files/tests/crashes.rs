@@ -139,7 +139,8 @@ async fn die_and_live(store: Arc<dyn ObjectStore>, folder: &str, lives: &[(i64, 
     }
     let table = open(store.clone());
     live(&table).await.unwrap();
-    let expected: Vec<i64> = (1..=EPOCHS).flat_map(|it| it as i64 * 10..it as i64 * 10 + 5).collect();
+    let expected: Vec<i64> =
+        (1..=EPOCHS).flat_map(|it| it as i64 * 10..it as i64 * 10 + 5).collect();
     assert_eq!(ids(&table).await, expected, "S9: {lives:?}");
     let mut sink = open(store).sink().unwrap();
     sink.open().await.unwrap();

@@ -16,7 +16,8 @@ fn everything(has_bytes: bool) -> RecordBatch {
         .unwrap();
     let edge = "a, \"b\"\nc; ünïcode";
     let last = 253_402_300_799_999_999;
-    let times = TimestampMicrosecondArray::from(vec![Some(1_703_258_644_123_456), Some(last), None]);
+    let times =
+        TimestampMicrosecondArray::from(vec![Some(1_703_258_644_123_456), Some(last), None]);
     let mut columns: Vec<(&str, DataType, ArrayRef)> = vec![
         ("id", DataType::Int64, Arc::new(Int64Array::from(vec![1, 2, 3]))),
         ("t", DataType::Utf8, Arc::new(StringArray::from(vec![Some("x"), Some(edge), None]))),
@@ -37,7 +38,8 @@ fn everything(has_bytes: bool) -> RecordBatch {
         let bytes = BinaryArray::from(vec![Some(b"\x00\xff".as_slice()), Some(b""), None]);
         columns.push(("y", DataType::Binary, Arc::new(bytes)));
     }
-    let fields = columns.iter().map(|(name, kind, _)| Field::new(*name, kind.clone(), *name != "id"));
+    let fields =
+        columns.iter().map(|(name, kind, _)| Field::new(*name, kind.clone(), *name != "id"));
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     RecordBatch::try_new(schema, columns.into_iter().map(|it| it.2).collect()).unwrap()
 }
