@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -25,6 +26,8 @@ use crate::delta::{days, tells_day};
 
 /// Replacements that a table remembers.
 const RUNS_KEPT: usize = 100;
+/// Age at which a staged file is nobody's any more.
+const LEFTOVER_AGE: Duration = Duration::from_secs(86_400);
 
 impl Shared {
     /// Replaces days; returns the number of the newest commit.
@@ -66,6 +69,10 @@ impl Shared {
         let head = committed?.ok_or_else(|| {
             Error::fenced(format!("another writer has been at table `{}`", self.name))
         })?;
+        // Not younger ones: another replacement may be at work.
+        if let Err(error) = self.remove_leftovers(LEFTOVER_AGE).await {
+            tracing::debug!(table = self.name, error = error.chain(), "staged files were left");
+        }
         Ok(signed(head.number))
     }
 

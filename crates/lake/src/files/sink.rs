@@ -4,6 +4,7 @@
 //! minute of the clock has passed since it last moved, as in a Delta table.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -145,7 +146,7 @@ impl FileSink {
         self.moved_at = self.shared.env.clock.now();
         if !std::mem::replace(&mut self.is_tidy, true) {
             // Only now: whoever else might have written here is fenced.
-            if let Err(error) = self.shared.remove_leftovers().await {
+            if let Err(error) = self.shared.remove_leftovers(Duration::ZERO).await {
                 tracing::debug!(error = error.chain(), "staged files were left behind");
             }
         }
@@ -213,6 +214,8 @@ impl Sink for FileSink {
 
     async fn discard(&mut self) {
         self.first = None;
+        // What an error left staged is removed by the next commit.
+        self.is_tidy = false;
         if let Some(writer) = self.writer.take() {
             writer.discard().await;
         }

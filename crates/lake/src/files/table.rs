@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
@@ -25,7 +26,7 @@ use super::read::PinnedFiles;
 use super::sink::FileSink;
 use super::writer::Writer;
 use crate::delta::TableFile;
-use crate::storage::unique;
+use crate::storage::{file_time, unique};
 
 /// Files that are given their places at the same time.
 const PUBLISHED_AT_ONCE: usize = 8;
@@ -256,10 +257,13 @@ impl Shared {
         Ok(Some(head))
     }
 
-    /// Removes staged files that no commit names: what processes that died have left behind.
-    pub(crate) async fn remove_leftovers(&self) -> Result<()> {
+    /// Removes staged files that are older than `age`: what processes that died, and tries that
+    /// failed, have left behind.
+    pub(crate) async fn remove_leftovers(&self, age: Duration) -> Result<()> {
+        let newest = file_time().minus(age).0;
         for object in self.place.list(STAGED).await? {
-            if let Some(path) = self.place.below(&object.location) {
+            let is_old = age.is_zero() || object.last_modified.timestamp_micros() < newest;
+            if let Some(path) = self.place.below(&object.location).filter(|_| is_old) {
                 self.place.delete(&path).await?;
             }
         }
@@ -274,7 +278,7 @@ impl Shared {
         for part in self.list().await? {
             self.place.delete(&part.path).await?;
         }
-        self.remove_leftovers().await?;
+        self.remove_leftovers(Duration::ZERO).await?;
         // The stamp goes last, so a reset that is cut off is seen and made again.
         for number in 1..=log::newest(&self.place).await? {
             log::remove(&self.place, number).await?;

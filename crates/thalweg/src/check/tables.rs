@@ -1,6 +1,7 @@
 //! Tables: the columns each is kept with, which of them hold every row of what they are made from,
 //! and what cannot be kept as it is declared.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -140,6 +141,19 @@ pub(super) fn problems_of_use(project: &Project) -> Vec<Problem> {
                     &history.place,
                 ));
             }
+        }
+    }
+    let mut places: BTreeMap<String, &Table> = BTreeMap::new();
+    let fed = project.tables.iter().filter(|it| it.input != TableInput::ReadOnly);
+    for table in fed {
+        if let Some(other) = places.insert(table.place.to_string(), table) {
+            let (name, other) = (table.name.as_str(), other.name.as_str());
+            problems.push(told(
+                "T0207",
+                format!("tables `{other}` and `{name}` lie in one folder, {}", table.place),
+                "Each table has a folder of its own.",
+                &table.format_place,
+            ));
         }
     }
     let tasks = project.jobs.iter().flat_map(|job: &Job| &job.tasks);

@@ -197,3 +197,12 @@ fn polled_prices_are_in_csv_files_once_through_kills() {
     assert_same_rows("S9", &lines, &prices(&project));
     assert_eq!(project.count("SELECT count(*) FROM price_files") as usize, lines.len());
 }
+
+#[test]
+fn the_template_runs_without_a_network() {
+    let project = Project::init("binance-poll");
+    project.drain().ended_with(0);
+    project.balances();
+    assert_eq!(csv_lines(&project), prices(&project));
+    assert_eq!(csv_lines(&project).len(), 1, "a drain polls once");
+}
