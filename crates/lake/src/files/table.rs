@@ -4,7 +4,7 @@
 //! first call that needs it looks for the newest record, and finishes what it began.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::sync::{Arc, Mutex as SyncMutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
@@ -79,10 +79,11 @@ pub(crate) struct Head {
 }
 
 /// The table at one commit.
-#[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) head: Head,
     pub(crate) parts: Vec<Arc<Part>>,
+    /// As it is read, once somebody has.
+    pinned: OnceLock<PinnedFiles>,
 }
 
 /// A file of the table.
@@ -134,7 +135,12 @@ impl FileTable {
     /// As [`Sink::open`].
     pub async fn pin(&self) -> Result<PinnedFiles> {
         let shown = self.shared.shown().await?;
-        PinnedFiles::new(&self.shared, &shown)
+        if let Some(pinned) = shown.pinned.get() {
+            return Ok(pinned.clone());
+        }
+        let pinned = PinnedFiles::new(&self.shared, &shown)?;
+        let _ = shown.pinned.set(pinned.clone());
+        Ok(pinned)
     }
 
     /// The files of the newest commit.
@@ -363,7 +369,7 @@ impl Shared {
             return Ok(shown);
         }
         let parts = self.list().await?.into_iter().map(Arc::new).collect();
-        let shown = Arc::new(Shown { head, parts });
+        let shown = Arc::new(Shown { head, parts, pinned: OnceLock::new() });
         self.show(Some(shown.clone()));
         Ok(shown)
     }
@@ -390,7 +396,8 @@ impl Shared {
             let Added { path, bytes, rows, .. } = added.clone();
             parts.push(Arc::new(Part { path, bytes, rows: Some(rows), values }));
         }
-        self.show(Some(Arc::new(Shown { head: head.clone(), parts })));
+        let pinned = OnceLock::new();
+        self.show(Some(Arc::new(Shown { head: head.clone(), parts, pinned })));
         Ok(())
     }
 

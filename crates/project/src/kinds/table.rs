@@ -207,7 +207,16 @@ fn lower_place(entry: Entry<'_>, format: TableFormat, written: Entry<'_>) -> Opt
             return None;
         }
         None => TablePlace::Disk(entry.lowering.dir.join(read.reveal())),
-        Some("hdfs") => TablePlace::Hdfs(read.reveal().trim_end_matches('/').to_owned()),
+        Some("hdfs") => {
+            let url = read.reveal().trim_end_matches('/');
+            if !url.strip_prefix("hdfs://").is_some_and(|rest| rest.contains('/')) {
+                let message = format!("`{path}` names no folder of a cluster");
+                let label = "such as `hdfs://namenode:9000/trades`";
+                entry.report(problem(codes::MALFORMED, message).label(label));
+                return None;
+            }
+            TablePlace::Hdfs(url.to_owned())
+        }
         Some("s3" | "s3a") => {
             let rest = read.reveal().split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
             let Some(rest) = rest.filter(|rest| rest.contains('/')) else {
