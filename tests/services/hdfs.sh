@@ -4,6 +4,9 @@
 #   hdfs.sh run     starts it on free ports of 127.0.0.1, prints its address (hdfs://127.0.0.1:…), and
 #                   ends it when stdin is closed; the cluster cannot outlive the test that holds stdin
 #
+# The line `restart` on stdin stops the data node and starts it anew; `restarted` is printed once files
+# can be read and written again.
+#
 # Anybody may do anything in it. Hadoop's own mini cluster, of the version pinned below, comes through
 # Maven into ${XDG_CACHE_HOME:-$HOME/.cache}/thalweg/hdfs on the first call and whenever the pin
 # changes; 90 MB.
@@ -33,7 +36,7 @@ make_folder() {
     require_programs
     say "making $folder"
     rm -rf "$folder"
-    mkdir -p "$folder/classes"
+    mkdir -p "$folder"
     cat >"$folder/pom.xml" <<POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -52,8 +55,16 @@ make_folder() {
 POM
     (cd "$folder" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=jars >&2) ||
         fail "Hadoop could not be brought"
-    cat >"$folder/Cluster.java" <<'JAVA'
+    # Written last, so a folder that holds it is whole.
+    echo "$version" >"$folder/version"
+}
+
+# The program that runs it; each text of it is compiled into a folder of its own.
+program() {
+    cat <<'JAVA'
+import java.io.BufferedReader;
 import java.io.File;
+import java.io.InputStreamReader;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hdfs.MiniDFSCluster;
 
@@ -66,17 +77,29 @@ public class Cluster {
             new MiniDFSCluster.Builder(configuration, new File(arguments[0])).numDataNodes(1).build();
         cluster.waitActive();
         System.out.println("hdfs://127.0.0.1:" + cluster.getNameNodePort());
-        while (System.in.read() >= 0) {
+        BufferedReader orders = new BufferedReader(new InputStreamReader(System.in));
+        for (String order = orders.readLine(); order != null; order = orders.readLine()) {
+            if (order.equals("restart")) {
+                cluster.restartDataNode(0, true);
+                cluster.waitActive();
+                System.out.println("restarted");
+            }
         }
         cluster.shutdown();
         System.exit(0);
     }
 }
 JAVA
-    javac -cp "$folder/jars/*" -d "$folder/classes" "$folder/Cluster.java" >&2 ||
+}
+
+make_classes() {
+    require_programs
+    rm -rf "$classes.new"
+    mkdir -p "$classes.new"
+    program >"$classes.new/Cluster.java"
+    javac -cp "$folder/jars/*" -d "$classes.new" "$classes.new/Cluster.java" >&2 ||
         fail "the program that runs Hadoop does not compile"
-    # Written last, so a folder that holds it is whole.
-    echo "$version" >"$folder/version"
+    mv "$classes.new" "$classes"
 }
 
 [ "${1-}/$#" = run/1 ] || fail "usage: hdfs.sh run"
@@ -85,9 +108,11 @@ mkdir -p "$(dirname "$folder")"
 exec 9>"$folder.lock"
 flock 9
 [ "$(cat "$folder/version" 2>/dev/null || true)" = "$version" ] || make_folder
+classes="$folder/classes.$(program | cksum | cut -d ' ' -f 1)"
+[ -d "$classes" ] || make_classes
 exec 9>&-
 
 data=$(mktemp -d "${TMPDIR:-/tmp}/thalweg-hdfs.XXXXXX")
 trap 'rm -rf "$data"' EXIT
 trap 'exit 1' INT TERM HUP
-java -Xmx512m -cp "$folder/classes:$folder/jars/*" Cluster "$data"
+java -Xmx512m -cp "$classes:$folder/jars/*" Cluster "$data"

@@ -8,6 +8,7 @@
 //! - [`codecs`]: bytes to rows and back.
 //! - [`sinks`]: rows to databases and other targets.
 //! - [`tasks`]: what jobs do outside.
+//! - [`stores`]: buckets and clusters, for whoever reads or writes files there.
 //! - [`presets`]: what is known of a venue beforehand, as plain data.
 //!
 //! Not here: the log itself (crate `log`), tables of the lake (crate `lake`), the protocol of Kafka
@@ -18,4 +19,5 @@ pub mod feed;
 pub mod presets;
 pub mod sinks;
 pub mod sources;
+pub mod stores;
 pub mod tasks;

@@ -53,6 +53,12 @@ pub trait Sink: Send {
     /// Stages the rows of an epoch; nothing is visible outside before the commit.
     async fn write(&mut self, epoch: Epoch, rows: &RecordBatch) -> Result<()>;
 
+    /// Whether the target would have what is staged committed now: a file has reached its size.
+    /// Nothing but a wish: more may be written first.
+    fn wants_commit(&self) -> bool {
+        false
+    }
+
     /// Makes everything staged visible at once, stamped with `stamp`. With nothing staged it only
     /// moves the stamp, or does nothing if that would be costly.
     async fn commit(&mut self, stamp: &Stamp) -> Result<Committed>;

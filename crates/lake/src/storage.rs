@@ -1,6 +1,7 @@
 //! Where tables lie, and how a file becomes durable.
 //!
-//! [`open`] is the one door: today to folders of this machine, later to S3 and HDFS.
+//! [`open`] and [`folder`] are the doors to folders of this machine. A store of objects elsewhere is
+//! opened by the binary and handed in ([`Place::of`](crate::Place::of)).
 //!
 //! The local object store of the library beneath neither syncs what it writes nor the folder that
 //! names it, so after a power cut a commit could be there without its bytes. [`DurableFiles`] does
@@ -29,8 +30,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as Location;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
-    UploadPart,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    RenameTargetMode, Result, UploadPart,
 };
 use thalweg_core::Error;
 use thalweg_core::time::{Timestamp, micros};
@@ -47,6 +48,33 @@ const STAGED: &str = ".staged";
 ///
 /// `Invalid` when it is no such place, `Unavailable` when the folder cannot be made.
 pub(crate) fn open(location: &str) -> thalweg_core::Result<LogStoreRef> {
+    let path = made(location)?;
+    let url = Url::from_directory_path(&path)
+        .map_err(|()| Error::invalid(format!("{} cannot be written as a URL", path.display())))?;
+    logstore_with(durable(), &url, StorageConfig::default())
+        .map_err(|error| fold(format!("cannot open {}", path.display()), error))
+}
+
+/// Opens the folder `location` names as [`open`] does: the store of all files of this machine, and
+/// where in it the folder is.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) fn folder(location: &str) -> thalweg_core::Result<(Arc<dyn ObjectStore>, Location)> {
+    let path = made(location)?;
+    let folder = Location::from_absolute_path(&path).map_err(|error| {
+        Error::invalid(format!("a table cannot lie at `{location}`")).with_source(error)
+    })?;
+    Ok((durable(), folder))
+}
+
+fn durable() -> Arc<DurableFiles> {
+    Arc::new(DurableFiles { files: LocalFileSystem::new() })
+}
+
+/// The folder `location` names, made if it was not there, by its canonical path.
+fn made(location: &str) -> thalweg_core::Result<PathBuf> {
     let path = match Url::parse(location) {
         Ok(url) if url.scheme() == "file" => url.to_file_path().ok(),
         Ok(url) => {
@@ -62,12 +90,7 @@ pub(crate) fn open(location: &str) -> thalweg_core::Result<LogStoreRef> {
     })?;
     let cannot_make = || format!("cannot make the folder {}", path.display());
     make_folder(&path).map_err(|error| fold(cannot_make(), error))?;
-    let path = fs::canonicalize(&path).map_err(|error| fold(cannot_make(), error))?;
-    let url = Url::from_directory_path(&path)
-        .map_err(|()| Error::invalid(format!("{} cannot be written as a URL", path.display())))?;
-    let root = Arc::new(DurableFiles { files: LocalFileSystem::new() });
-    logstore_with(root, &url, StorageConfig::default())
-        .map_err(|error| fold(format!("cannot open {}", path.display()), error))
+    fs::canonicalize(&path).map_err(|error| fold(cannot_make(), error))
 }
 
 /// The instant it is for files: the machine's, as their times are, whatever the one clock says.
@@ -188,8 +211,24 @@ impl ObjectStore for DurableFiles {
         to: &Location,
         options: RenameOptions,
     ) -> Result<()> {
-        self.files.rename_opts(from, to, options).await
+        let replace = matches!(options.target_mode, RenameTargetMode::Overwrite);
+        let (from, to) = (self.files.path_to_filesystem(from)?, self.files.path_to_filesystem(to)?);
+        blocking(move || rename(&from, &to, replace)).await
     }
+}
+
+/// Renames a file that is synced already, durably in both folders.
+fn rename(from: &Path, to: &Path, replace: bool) -> Result<()> {
+    let folder = to.parent().unwrap_or_else(|| Path::new("/"));
+    make_folder(folder).map_err(|error| failed(to, error))?;
+    let renamed = if replace {
+        fs::rename(from, to)
+    } else {
+        fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
+    };
+    renamed.map_err(|error| failed(from, error))?;
+    let left = from.parent().unwrap_or_else(|| Path::new("/"));
+    sync_folder(folder).and_then(|()| sync_folder(left)).map_err(|error| failed(to, error))
 }
 
 /// A file on its way to become an object; removed again unless it is published.
@@ -302,12 +341,13 @@ struct FileError {
 }
 
 fn failed(path: &Path, error: io::Error) -> object_store::Error {
-    let exists = error.kind() == io::ErrorKind::AlreadyExists;
+    let kind = error.kind();
     let source = Box::new(FileError { path: path.to_owned(), source: error });
-    if exists {
-        object_store::Error::AlreadyExists { path: path.display().to_string(), source }
-    } else {
-        object_store::Error::Generic { store: "files", source }
+    let path = path.display().to_string();
+    match kind {
+        io::ErrorKind::AlreadyExists => object_store::Error::AlreadyExists { path, source },
+        io::ErrorKind::NotFound => object_store::Error::NotFound { path, source },
+        _ => object_store::Error::Generic { store: "files", source },
     }
 }
 

@@ -28,7 +28,7 @@ pub use source::{
     Location, Notice, OnInvalid, Pages, PagesBy, PollEmit, S3, Source, Websocket,
 };
 pub use stream::{Emit, Stream};
-pub use table::{Partition, Table, TableInput};
+pub use table::{Partition, Roll, Table, TableFormat, TableInput, TableMode, TablePlace};
 pub use view::{View, ViewInput};
 
 use crate::entry::Entry;

@@ -39,9 +39,9 @@ pub use kinds::{
     Cleaning, Connector, CsvFormat, Dashboard, DiskBudget, Emit, Evaluation, ExportFormat,
     FileInput, FilePlace, Filter, Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job,
     JsonFormat, JsonLayout, Keep, KpiFormat, Locale, Location, Mode, Model, Notice, Notify,
-    OnInvalid, Pages, PagesBy, Panel, PanelKind, Partition, PollEmit, PostgresTable, Runtime, S3,
-    Server, Sink, Source, Stream, Table, TableInput, Target, Task, TaskAction, TaskDay, Training,
-    View, ViewInput, Websocket,
+    OnInvalid, Pages, PagesBy, Panel, PanelKind, Partition, PollEmit, PostgresTable, Roll, Runtime,
+    S3, Server, Sink, Source, Stream, Table, TableFormat, TableInput, TableMode, TablePlace,
+    Target, Task, TaskAction, TaskDay, Training, View, ViewInput, Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

@@ -1,4 +1,5 @@
-//! Secrets: `${NAME}` in the project file, read from the environment or from `.env` beside it.
+//! Secrets: `${NAME}` in the project file, read from the environment or from `.env` beside it;
+//! `${NAME:-default}` where it need not be set.
 //!
 //! Invariant (S28): what a [`Secret`] holds is shown by nothing but [`Secret::reveal`].
 
@@ -61,9 +62,10 @@ impl<'a> Environment<'a> {
         let mut rest = 0;
         for variable in variables(text) {
             expanded.push_str(&text[rest..variable.range.start]);
-            match variable.name.and_then(|name| self.get(name)) {
-                Some(value) => expanded.push_str(&value),
-                None => missing.extend(variable.name.map(str::to_owned)),
+            match (variable.name.and_then(|name| self.get(name)), variable.default) {
+                (Some(value), _) => expanded.push_str(&value),
+                (None, Some(default)) => expanded.push_str(default),
+                (None, None) => missing.extend(variable.name.map(str::to_owned)),
             }
             rest = variable.range.end;
         }
@@ -77,6 +79,8 @@ impl<'a> Environment<'a> {
 pub(crate) struct Variable<'a> {
     /// The name between the braces; none when there is no name, or no closing brace.
     pub(crate) name: Option<&'a str>,
+    /// What stands for it when it is not set: the text behind `:-`.
+    pub(crate) default: Option<&'a str>,
     /// From `$` to `}`, or to the end of the text.
     pub(crate) range: Range<usize>,
 }
@@ -88,11 +92,18 @@ pub(crate) fn variables(text: &str) -> Vec<Variable<'_>> {
     while let Some(at) = text[from..].find("${") {
         let start = from + at;
         let inside = &text[start + 2..];
-        let (name, end) = match inside.find('}') {
-            Some(len) => (Some(&inside[..len]).filter(|name| is_name(name)), start + 2 + len + 1),
-            None => (None, text.len()),
+        let (name, default, end) = match inside.find('}') {
+            Some(len) => {
+                let (name, default) = match inside[..len].split_once(":-") {
+                    Some((name, default)) => (name, Some(default)),
+                    None => (&inside[..len], None),
+                };
+                let name = Some(name).filter(|name| is_name(name));
+                (name, default.filter(|_| name.is_some()), start + 2 + len + 1)
+            }
+            None => (None, None, text.len()),
         };
-        found.push(Variable { name, range: start..end });
+        found.push(Variable { name, default, range: start..end });
         from = end;
     }
     found
@@ -174,6 +185,7 @@ mod tests {
         check("${EMPTY}", Ok("from file"));
         check("${X} ${A} ${Y}", Err(&["X", "Y"]));
         check("$A {A}", Ok("$A {A}"));
+        check("${X:-lake}/${A:-b} ${X:-}", Ok("lake/process "));
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct DeliveryStatus {
     pub held: Epoch,
     /// Rows handed over that the target does not hold yet.
     pub rows_waiting: u64,
+    /// Whether the target would have them committed now.
+    pub wants_commit: bool,
 }
 
 /// What a delivery is doing.
@@ -135,6 +137,7 @@ impl Delivery {
             position: config.known,
             held: config.known.committed,
             rows_waiting: 0,
+            wants_commit: false,
         };
         let (sender, receiver) = watch::channel(status);
         let permits =
@@ -389,6 +392,7 @@ impl Runner {
                 self.sink.write(waiting.epoch, &waiting.rows).await?;
                 self.staged_through = waiting.epoch;
                 self.staged_bytes += waiting.bytes;
+                self.say_wish();
             }
             let Some(epoch) = self.wanted else { return Ok(()) };
             if epoch > self.status.borrow().held {
@@ -417,7 +421,15 @@ impl Runner {
             status.held = epoch;
             status.rows_waiting = waiting;
         });
+        self.say_wish();
         Ok(())
+    }
+
+    fn say_wish(&self) {
+        let wants_commit = self.sink.wants_commit();
+        self.status.send_if_modified(|status| {
+            std::mem::replace(&mut status.wants_commit, wants_commit) != wants_commit
+        });
     }
 
     /// The target holds everything that was handed over up to the commit of `epoch`.

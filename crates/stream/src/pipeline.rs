@@ -344,6 +344,7 @@ impl Pipeline {
                 position,
                 held: position.committed,
                 rows_waiting: 0,
+                wants_commit: false,
             })
             .collect();
         Ok(())

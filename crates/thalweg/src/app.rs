@@ -16,6 +16,7 @@ pub(crate) mod pipelines;
 mod readers;
 mod sources;
 pub(crate) mod system;
+mod tables;
 mod web;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use thalweg_core::env::Env;
 use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::store::Store;
 use thalweg_core::{Error, Result};
-use thalweg_lake::delta::Delta;
+use thalweg_lake::LakeTable;
 use thalweg_log::EmbeddedLog;
 use thalweg_models::Registry;
 use thalweg_project::Project;
@@ -84,7 +85,7 @@ pub(crate) struct App {
     /// Every pipeline, sources' first.
     pub pipelines: Vec<Arc<Pipeline>>,
     /// Tables of the lake, by name.
-    pub tables: BTreeMap<String, Arc<Delta>>,
+    pub tables: BTreeMap<String, Arc<LakeTable>>,
     /// Status of each live feed.
     pub feeds: BTreeMap<String, Arc<FeedStatus>>,
     /// Jobs.
@@ -130,7 +131,7 @@ impl App {
         }
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(folder.path.join("store.sqlite")).await?);
-        let tables = readers::open_tables(&project, &checked, &env).await?;
+        let tables = tables::open(&project, &checked, &env).await?;
         let registry =
             Registry::open(Arc::clone(&store), Arc::clone(&env.disk), folder.path.join("models"))?;
         let forecasting = Forecasting::new(&project, &checked, registry, &env)?;

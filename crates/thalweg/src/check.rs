@@ -6,6 +6,7 @@
 mod panels;
 
 pub(crate) mod models;
+pub(crate) mod tables;
 
 mod carried;
 mod places;
@@ -78,6 +79,7 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
     typing.sources();
     typing.relations();
     typing.sinks();
+    typing.problems.extend(tables::problems_of_use(project));
     typing.dashboards_and_alerts();
     typing.panels();
     typing.schedules();
@@ -257,15 +259,8 @@ impl Typing<'_> {
                 return false;
             }
         };
-        let mut fields: Vec<Field> =
-            columns.fields().iter().map(|it| it.as_ref().clone()).collect();
-        for partition in &table.partition_by {
-            if columns.column_with_name(partition.column.as_str()).is_none() {
-                fields.push(Field::new(partition.column.as_str(), DataType::Date32, true));
-            }
-        }
-        let with_partition = Arc::new(Schema::new(fields));
-        self.names.insert(name, Named::Rows(with_partition), Vec::new());
+        self.problems.extend(tables::problems(table, &columns, &self.checked));
+        self.names.insert(name, Named::Rows(tables::with_folders(table, &columns)), Vec::new());
         self.checked.tables.insert(name.to_owned(), columns);
         true
     }

@@ -75,6 +75,7 @@ pub use encoding_rs::Encoding;
 pub use self::framing::{Framing, RowFormat};
 pub use self::pace::Rate;
 pub use self::rows::carried_schema;
+pub use crate::stores::S3Config;
 
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -99,21 +100,6 @@ pub enum Place {
     Hdfs(String),
     /// Objects of an S3 bucket.
     S3(S3Config),
-}
-
-/// Objects of an S3 bucket.
-#[derive(Clone, Default)]
-pub struct S3Config {
-    /// `s3://bucket/key`, with wildcards, or all below a name that ends with `/`.
-    pub url: String,
-    /// Whether to send no credentials. Default false.
-    pub anonymous: bool,
-    /// Default `AWS_REGION`, else `us-east-1`.
-    pub region: Option<String>,
-    /// Address of a server other than Amazon's; path style. Default `AWS_ENDPOINT_URL`.
-    pub endpoint: Option<String>,
-    /// Key id, secret, session token. Default what the environment has for AWS programs.
-    pub keys: Option<(String, String, Option<String>)>,
 }
 
 impl fmt::Display for Place {

@@ -214,7 +214,7 @@ pub(crate) fn tells_day(data_type: &DataType) -> bool {
 
 fn check_name(name: &str, taken: &[FieldRef]) -> Result<()> {
     if name.is_empty() || name.contains([' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '=']) {
-        return Err(Error::invalid(format!("a Delta table cannot have a column named `{name}`"))
+        return Err(Error::invalid(format!("a table cannot have a column named `{name}`"))
             .with_detail("Its names hold no space and none of `,;{}()=`.")
             .with_hint("Give the column another name with AS."));
     }
@@ -227,10 +227,15 @@ fn check_name(name: &str, taken: &[FieldRef]) -> Result<()> {
     }
 }
 
-fn storable_field(field: &FieldRef) -> Result<FieldRef> {
+/// A column as tables store it.
+///
+/// # Errors
+///
+/// `Invalid` when they cannot.
+pub(crate) fn storable_field(field: &FieldRef) -> Result<FieldRef> {
     let data_type = storable(field.data_type()).ok_or_else(|| {
         let (name, data_type) = (field.name(), field.data_type());
-        Error::invalid(format!("a Delta table cannot hold column `{name}` of type {data_type}"))
+        Error::invalid(format!("a table cannot hold column `{name}` of type {data_type}"))
             .with_hint("Cast it to a type that tables know, such as text or bigint.")
     })?;
     Ok(Arc::new(Field::new(field.name(), data_type, field.is_nullable())))
@@ -304,7 +309,8 @@ fn retyped(field: &FieldRef, data_type: &DataType) -> FieldRef {
     Arc::new(Field::new(field.name(), data_type.clone(), field.is_nullable()))
 }
 
-fn cast(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
+/// A column as the type of a stored one; a value that does not fit is an error.
+pub(crate) fn cast(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
     if column.data_type() == field.data_type() {
         return Ok(column.clone());
     }

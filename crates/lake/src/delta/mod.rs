@@ -46,5 +46,9 @@ pub use maintain::TableFile;
 pub use read::Pinned;
 pub use table::{DayPartition, Delta, DeltaOptions};
 
+pub(crate) use columns::{cast, days, storable_field, tells_day};
+pub(crate) use sink::{STAMP_INTERVAL, Verdict, judge};
+pub(crate) use writer::properties;
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -24,7 +24,7 @@ use super::table::Shared;
 use super::writer::{Writer, remove};
 
 /// How long the stamp may stand still while there are no rows.
-const STAMP_INTERVAL: Duration = Duration::from_secs(60);
+pub(crate) const STAMP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Appends to a table.
 pub(crate) struct DeltaSink {
@@ -222,7 +222,7 @@ impl Sink for DeltaSink {
 
 /// What becomes of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     Commit,
     /// The table has the epoch already, from us.
     Repeated,
@@ -231,7 +231,7 @@ enum Verdict {
 }
 
 /// Judges a commit by the stamp the table holds and the one this sink last saw there.
-fn judge(held: Option<&Stamp>, seen: Option<&Stamp>, stamp: &Stamp) -> Verdict {
+pub(crate) fn judge(held: Option<&Stamp>, seen: Option<&Stamp>, stamp: &Stamp) -> Verdict {
     if held != seen {
         return Verdict::Fenced;
     }

@@ -179,7 +179,8 @@ pub(crate) async fn remove(store: &Arc<dyn ObjectStore>, files: &[Add]) {
     }
 }
 
-fn properties(schema: &Schema) -> WriterProperties {
+/// How Parquet files are written.
+pub(crate) fn properties(schema: &Schema) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("thalweg ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::SNAPPY)

@@ -36,7 +36,7 @@ pub(super) const MACHINE_KEYS: &[Key] = &[
     )
     .default("1s"),
     key("runtime.commit", Shape::Table, "Commits of tables."),
-    key("runtime.commit.every", Shape::Duration, "Time between commits of Delta tables (S9).")
+    key("runtime.commit.every", Shape::Duration, "Time between commits of tables (S9).")
         .default("5s"),
     key(
         "runtime.memory",

@@ -18,10 +18,17 @@ pub(super) const GROUPS: &[Group] = &[
     },
 ];
 
+/// What `path` of a table of files says.
+const FOLDER: &str = "Their folder: relative to the project folder, or `s3://bucket/folder`, or \
+     `hdfs://namenode:port/folder`. It holds this table and nothing else.";
+
 const MODES: &[Word] = &[
     word("append", "every row is added"),
     planned_word("upsert", "the newest row of each key in a table"),
-    planned_word("changelog", "a table of every change with `_op` and `_epoch`"),
+    word(
+        "changelog",
+        "every row of a stream that changes its rows is added, with `_op` and `_epoch`",
+    ),
 ];
 
 pub(super) const KEYS: &[Key] = &[
@@ -41,6 +48,54 @@ pub(super) const KEYS: &[Key] = &[
     key("table.*.delta.path", Shape::Path, "Its folder, relative to the project folder.")
         .example("lake/trades")
         .required(),
+    key("table.*.parquet", Shape::Table, "Parquet files."),
+    key("table.*.parquet.path", Shape::Secret, FOLDER).example("s3://bucket/trades").required(),
+    key("table.*.avro", Shape::Table, "Avro object container files."),
+    key("table.*.avro.path", Shape::Secret, FOLDER).example("lake/finnhub_table").required(),
+    key("table.*.csv", Shape::Table, "CSV files, each with a header."),
+    key("table.*.csv.path", Shape::Secret, FOLDER)
+        .example("hdfs://namenode:9000/binance/data")
+        .required(),
+    key("table.*.csv.delimiter", Shape::Character, "What separates fields.").default(","),
+    key("table.*.json", Shape::Table, "Files with a JSON object on each line."),
+    key("table.*.json.path", Shape::Secret, FOLDER).example("lake/events").required(),
+    key("table.*.s3", Shape::Table, "How the bucket of an `s3://` path is reached.")
+        .with(&["parquet", "avro", "csv", "json"]),
+    key(
+        "table.*.s3.region",
+        Shape::Text,
+        "Region of the bucket. Default: `AWS_REGION`, else `us-east-1`.",
+    )
+    .example("eu-central-1"),
+    key(
+        "table.*.s3.endpoint",
+        Shape::Secret,
+        "Address of a server other than Amazon's, with its path style.",
+    )
+    .example("http://127.0.0.1:9000"),
+    key(
+        "table.*.s3.access_key_id",
+        Shape::Secret,
+        "Default: what the environment has for AWS programs.",
+    )
+    .example("${AWS_ACCESS_KEY_ID}")
+    .needs(&["secret_access_key"]),
+    key("table.*.s3.secret_access_key", Shape::Token, "Beside it.")
+        .example("${AWS_SECRET_ACCESS_KEY}")
+        .needs(&["access_key_id"]),
+    key("table.*.s3.session_token", Shape::Token, "Of a role taken for a while.")
+        .example("${AWS_SESSION_TOKEN}")
+        .needs(&["access_key_id"]),
+    key(
+        "table.*.roll",
+        Shape::Table,
+        "When files are ended and appear: at whichever comes first. More rows a file are fewer files, \
+         and more to do again after a crash.",
+    )
+    .with(&["parquet", "avro", "csv", "json"]),
+    key("table.*.roll.every", Shape::Duration, "After this time. Default: `runtime.commit.every`.")
+        .example("1m"),
+    key("table.*.roll.size", Shape::Size, "At about this size.").default("128MB"),
     key("table.*.partition_by", Shape::Table, "Columns that split the table into folders."),
     key(
         "table.*.partition_by.*",
@@ -79,16 +134,4 @@ pub(super) const KEYS: &[Key] = &[
         Shape::SqlFile,
         "A table rebuilt from a query of its own, in a file.",
     ),
-    planned("table.*.parquet", Shape::Table, "Parquet files."),
-    key("table.*.parquet.path", Shape::Path, "Their folder."),
-    planned("table.*.avro", Shape::Table, "Avro files."),
-    key("table.*.avro.path", Shape::Path, "Their folder."),
-    planned("table.*.csv", Shape::Table, "CSV files."),
-    key("table.*.csv.path", Shape::Path, "Their folder, or one file to look up in."),
-    key("table.*.csv.delimiter", Shape::Character, "What separates fields.").default(","),
-    planned("table.*.json", Shape::Table, "JSON lines."),
-    key("table.*.json.path", Shape::Path, "Their folder."),
-    planned("table.*.roll", Shape::Table, "When a new file is begun."),
-    key("table.*.roll.every", Shape::Duration, "After this time."),
-    key("table.*.roll.size", Shape::Size, "At this size."),
 ];

@@ -1,24 +1,123 @@
 //! Tables of the lake.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use thalweg_core::problem::Place;
 
 use crate::codes::{self, Telling};
-use crate::entry::Entry;
+use crate::entry::{Bytes, Entry, from_text};
 use crate::keys::Kind;
+use crate::kinds::S3;
+use crate::secret::Secret;
 use crate::spanned::Spanned;
 use crate::sql_text::SqlText;
 
-/// A Delta table.
+/// A table of the lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its name in SQL.
     pub name: Spanned<String>,
     /// What fills it.
     pub input: TableInput,
-    /// Its folder, below the project folder unless it is absolute.
-    pub path: PathBuf,
+    /// What it is kept as.
+    pub format: TableFormat,
+    /// Where it lies.
+    pub place: TablePlace,
+    /// Where `delta`, `csv` and so on stand.
+    pub format_place: Place,
     /// Columns that split it into folders, in order.
     pub partition_by: Vec<Partition>,
+    /// When a new file is begun, for plain files.
+    pub roll: Roll,
+    /// What a row does to it, where that is written.
+    pub mode: Option<Spanned<TableMode>>,
+}
+
+impl Table {
+    /// Whether a row is added with what it does.
+    pub fn is_changelog(&self) -> bool {
+        self.mode.as_ref().is_some_and(|mode| mode.value == TableMode::Changelog)
+    }
+}
+
+/// What a table is kept as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableFormat {
+    /// A Delta table.
+    Delta,
+    /// Parquet files.
+    Parquet,
+    /// Avro object container files.
+    Avro,
+    /// CSV files with a header.
+    Csv {
+        /// What separates fields; ASCII.
+        delimiter: char,
+    },
+    /// Files of JSON lines.
+    Json,
+}
+
+impl TableFormat {
+    /// Its key.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Delta => "delta",
+            Self::Parquet => "parquet",
+            Self::Avro => "avro",
+            Self::Csv { .. } => "csv",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// Where a table lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TablePlace {
+    /// A folder, below the project folder unless it is absolute.
+    Disk(PathBuf),
+    /// `hdfs://namenode:port/folder`.
+    Hdfs(String),
+    /// A folder of an S3 bucket.
+    S3(S3),
+}
+
+impl fmt::Display for TablePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(path) => write!(f, "{}", path.display()),
+            Self::Hdfs(url) => f.write_str(url),
+            Self::S3(s3) => f.write_str(&s3.url),
+        }
+    }
+}
+
+/// When a new file is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roll {
+    /// After this time. Default `runtime.commit.every`.
+    pub every: Option<Duration>,
+    /// At this size. Default 128 MB.
+    pub bytes: u64,
+}
+
+/// What a row does to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableMode {
+    /// It is added.
+    Append,
+    /// It is added with `_op` and `_epoch`.
+    Changelog,
+}
+
+from_text! {
+    TableMode: |text| match text {
+        "append" => Some(Self::Append),
+        "changelog" => Some(Self::Changelog),
+        _ => None,
+    };
 }
 
 /// What fills a table.
@@ -59,25 +158,105 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Table> {
     let batch_of = entry.spanned("batch_of");
     let over = lower_over(entry);
     let replace = entry.sql("replace");
-    // `append`, the only mode that is built, is what every table does.
-    let _: Option<String> = entry.get("mode");
-    let path: Spanned<String> = entry.child("delta").spanned("path")?;
-    if let Some((scheme, _)) = path.split_once("://") {
-        let message =
-            format!("`{scheme}://` is not built yet: tables that are not on this machine");
-        let problem = codes::problem(codes::NOT_BUILT, message, path.place);
-        entry.report(
-            problem.hint("A later version reads it; take a folder of this machine for now."),
-        );
-        return None;
-    }
+    let mode = entry.spanned("mode");
+    let roll = entry.child("roll");
+    let roll = Roll { every: roll.get("every"), bytes: roll.value::<Bytes>("size").0 };
+    let (format, written) = lower_format(entry)?;
+    let format_place = written.place();
+    let place = lower_place(entry, format, written)?;
     let input = match (from, batch_of) {
         (Some(from), _) => TableInput::From(from),
         (None, Some(stream)) => TableInput::BatchOf { stream, over: over?, replace: replace? },
         (None, None) => TableInput::ReadOnly,
     };
-    let path = entry.lowering.dir.join(&path.value);
-    Some(Table { name: name.clone(), input, path, partition_by })
+    let name = name.clone();
+    Some(Table { name, input, format, place, format_place, partition_by, roll, mode })
+}
+
+/// What the table is kept as, and the keys of that.
+fn lower_format(entry: Entry<'_>) -> Option<(TableFormat, Entry<'_>)> {
+    let csv = entry.child("csv");
+    let delimiter = csv.value("delimiter");
+    let formats = [
+        (TableFormat::Delta, entry.child("delta")),
+        (TableFormat::Parquet, entry.child("parquet")),
+        (TableFormat::Avro, entry.child("avro")),
+        (TableFormat::Csv { delimiter }, csv),
+        (TableFormat::Json, entry.child("json")),
+    ];
+    formats.into_iter().find_map(|(format, entry)| Some((format, entry.written()?)))
+}
+
+fn lower_place(entry: Entry<'_>, format: TableFormat, written: Entry<'_>) -> Option<TablePlace> {
+    let s3 = lower_s3(entry.child("s3"));
+    let path: Spanned<String> = written.spanned("path")?;
+    let is_delta = format == TableFormat::Delta;
+    let read = if is_delta { Secret::new(path.value.clone()) } else { written.secret("path")? };
+    let scheme = read.reveal().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let problem = |code, message: String| codes::problem(code, message, path.place.clone());
+    if let (true, Some(scheme)) = (is_delta, &scheme) {
+        let message =
+            format!("`{scheme}://` is not built yet: Delta tables that are not on this machine");
+        let hint = "Take a folder of this machine, or `parquet.path` for plain files there.";
+        entry.report(problem(codes::NOT_BUILT, message).hint(hint));
+        return None;
+    }
+    let place = match scheme.as_deref() {
+        None if read.reveal().trim().is_empty() => {
+            entry.report(problem(codes::MALFORMED, "the path of the table is empty".to_owned()));
+            return None;
+        }
+        None => TablePlace::Disk(entry.lowering.dir.join(read.reveal())),
+        Some("hdfs") => {
+            let url = read.reveal().trim_end_matches('/');
+            if !url.strip_prefix("hdfs://").is_some_and(|rest| rest.contains('/')) {
+                let message = format!("`{path}` names no folder of a cluster");
+                let label = "such as `hdfs://namenode:9000/trades`";
+                entry.report(problem(codes::MALFORMED, message).label(label));
+                return None;
+            }
+            TablePlace::Hdfs(url.to_owned())
+        }
+        Some("s3" | "s3a") => {
+            let rest = read.reveal().split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
+            let Some(rest) = rest.filter(|rest| rest.contains('/')) else {
+                let message = format!("`{path}` names no folder of a bucket");
+                entry.report(
+                    problem(codes::MALFORMED, message).label("such as `s3://bucket/trades`"),
+                );
+                return None;
+            };
+            TablePlace::S3(S3 { url: format!("s3://{rest}"), ..s3 })
+        }
+        Some(scheme) => {
+            let message = format!("a table cannot lie in `{scheme}://`");
+            let hint = "A path, `s3://` and `hdfs://` can.";
+            entry.report(problem(codes::MALFORMED, message).hint(hint));
+            return None;
+        }
+    };
+    if let Some(s3) = entry.child("s3").written()
+        && !matches!(place, TablePlace::S3(_))
+    {
+        let message = "`s3` says how a bucket is reached, and the path names none";
+        entry.report(codes::problem(codes::DOES_NOT_FIT, message, s3.place()));
+        return None;
+    }
+    Some(place)
+}
+
+/// How the bucket is reached, before its folder is known.
+fn lower_s3(entry: Entry<'_>) -> S3 {
+    let read = |key: &str| entry.child(key).written().and_then(Entry::read_secret);
+    let keys = read("access_key_id").zip(read("secret_access_key"));
+    let token = read("session_token");
+    S3 {
+        url: String::new(),
+        anonymous: false,
+        region: entry.get("region"),
+        endpoint: read("endpoint").map(|endpoint| endpoint.reveal().to_owned()),
+        keys: keys.map(|(id, secret)| (id, secret, token)),
+    }
 }
 
 /// Sources and their histories; none when a name is not one of a source.

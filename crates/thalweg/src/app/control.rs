@@ -9,7 +9,7 @@ use thalweg_core::control::{Action, AttemptLog, Control, TaskOutcome};
 use thalweg_core::table::Table as _;
 use thalweg_core::{Error, Result};
 use thalweg_jobs::State;
-use thalweg_lake::delta::Delta;
+use thalweg_lake::LakeTable;
 use thalweg_stream::pipeline::{Pipeline, SinkChange};
 
 use super::App;
@@ -128,7 +128,7 @@ impl Control for Controls {
 }
 
 impl Controls {
-    fn table(&self, name: &str) -> Result<&Delta> {
+    fn table(&self, name: &str) -> Result<&LakeTable> {
         let table = self.app.tables.get(name).map(AsRef::as_ref);
         table.ok_or_else(|| Error::invalid(format!("no table `{name}`")))
     }

@@ -17,7 +17,7 @@ use thalweg_core::time::{Day, Timestamp};
 use thalweg_core::{Error, Result};
 use thalweg_jobs::scheduler::{TaskLookup, Watermarks};
 use thalweg_jobs::{JobDefinition, Schedule, Scheduler, TaskDefinition};
-use thalweg_lake::delta::Delta;
+use thalweg_lake::LakeTable;
 use thalweg_log::EmbeddedLog;
 use thalweg_project::{CallMethod, Project, Secret, TableInput, TaskAction, TaskDay};
 use thalweg_stream::batch::BatchQuery;
@@ -28,8 +28,9 @@ use thalweg_stream::tail::Tail;
 
 use super::layers::{Compared, Layers};
 use super::models::{Forecasting, Work};
-use super::readers::{Boundaries, DeltaReader, day_source};
+use super::readers::{Boundaries, LakeReader};
 use crate::check::Checked;
+use crate::check::tables::{day_source, lossless};
 
 /// The scheduler with every job of the project.
 #[expect(clippy::too_many_arguments, reason = "the one place where all of it meets")]
@@ -39,7 +40,7 @@ pub(super) fn scheduler(
     env: &Env,
     store: &Arc<dyn Store>,
     log: &Arc<EmbeddedLog>,
-    tables: &BTreeMap<String, Arc<Delta>>,
+    tables: &BTreeMap<String, Arc<LakeTable>>,
     pipelines: &[Arc<Pipeline>],
     engine: &Arc<Engine>,
     boundaries: &Boundaries,
@@ -153,7 +154,7 @@ fn refresh(
     project: &Project,
     checked: &Arc<Checked>,
     log: &Arc<EmbeddedLog>,
-    tables: &BTreeMap<String, Arc<Delta>>,
+    tables: &BTreeMap<String, Arc<LakeTable>>,
     pipelines: &[Arc<Pipeline>],
     boundaries: &Boundaries,
     forecasting: &Forecasting,
@@ -174,7 +175,7 @@ fn refresh(
         .iter()
         .find(|(source, _)| source.as_str() == query.source)
         .map(|(_, table)| table.value.clone())
-        .or_else(|| project.tables_from(&query.source).next().map(|it| it.name.value.clone()))
+        .or_else(|| lossless(project, &query.source).map(|it| it.name.value.clone()))
         .ok_or_else(|| {
             Error::invalid(format!(
                 "source `{}` has no table, so `{name}` has no history",
@@ -183,7 +184,7 @@ fn refresh(
         })?;
     let delta = tables.get(&history).ok_or_else(|| missing("history"))?;
     let schema = Arc::clone(&checked.tables[&history]);
-    let reader = DeltaReader::new(delta, schema, Some(&query.source));
+    let reader = LakeReader::new(delta, schema, Some(&query.source));
     let tail = pipelines.iter().find(|it| it.name() == query.source).and_then(|it| it.tail.clone());
     let sql = project.stream(stream.as_str()).map(|it| it.sql.as_str().to_owned());
     let compared = layers.of_table(name, checked, pipelines)?;
@@ -226,7 +227,7 @@ struct Refresh {
     query: BatchQuery,
     planner: Planner,
     log: Arc<dyn Log>,
-    target: Arc<Delta>,
+    target: Arc<LakeTable>,
     tail: Option<Arc<Tail>>,
     boundaries: Boundaries,
     day: Option<Day>,
@@ -306,7 +307,7 @@ fn days_over(first: Day, period_end: Timestamp) -> (Day, Day) {
 
 /// Merges the small files of a table.
 struct Compact {
-    delta: Arc<Delta>,
+    delta: Arc<LakeTable>,
 }
 
 #[async_trait]

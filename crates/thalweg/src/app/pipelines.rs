@@ -12,8 +12,8 @@ use thalweg_connect::sinks::webhook::{WebhookConfig, WebhookSink};
 use thalweg_core::table::Table as _;
 use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
-use thalweg_lake::delta::Delta;
-use thalweg_project::{Mode, Model, Project, Sink, Source, TableInput, Target};
+use thalweg_lake::{Changelog, LakeTable};
+use thalweg_project::{Mode, Model, Project, Sink, Source, Target};
 use thalweg_stream::pipeline::{
     Decoding, Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reader, Reading,
     Settings, Shared,
@@ -26,6 +26,7 @@ use thalweg_stream::tail::Tail;
 use super::readers::Boundaries;
 use super::sources::{self, Places};
 use crate::check::models::{self, CheckedModel};
+use crate::check::tables::lossless;
 use crate::check::{Checked, PanelStream};
 
 /// Name of the kept results that serve `latest(x)`.
@@ -52,7 +53,7 @@ struct Parcel {
     project: Arc<Project>,
     checked: Arc<Checked>,
     shared: Shared,
-    tables: BTreeMap<String, Arc<Delta>>,
+    tables: BTreeMap<String, Arc<LakeTable>>,
     places: Places,
     source: String,
     role: Role,
@@ -63,7 +64,7 @@ pub(super) fn declare(
     project: &Arc<Project>,
     checked: &Arc<Checked>,
     shared: &Shared,
-    tables: &BTreeMap<String, Arc<Delta>>,
+    tables: &BTreeMap<String, Arc<LakeTable>>,
     boundaries: &Boundaries,
     places: &Places,
     drain: Option<&Drain>,
@@ -83,7 +84,7 @@ pub(super) fn declare(
     for source in &project.sources {
         let name = source.name.as_str();
         let schema = &checked.sources[name];
-        let has_table = project.tables_from(name).next().is_some();
+        let has_table = lossless(project, name).is_some();
         let tail = Arc::new(Tail::new(Arc::clone(schema), has_table));
         let kept = latest(checked, name, schema, &source.key)?;
         pipelines.push(Arc::new(Pipeline::new(
@@ -105,7 +106,7 @@ pub(super) fn declare(
             .ok_or_else(|| Error::internal(format!("stream `{name}` has no source")))?;
         let (tail, kept) = match query.shape {
             Shape::RowWise => {
-                let has_table = project.tables_from(name).next().is_some();
+                let has_table = lossless(project, name).is_some();
                 let tail = Arc::new(Tail::new(Arc::clone(&query.schema), has_table));
                 (Some(tail), latest(checked, name, &query.schema, &source.key)?)
             }
@@ -316,20 +317,17 @@ impl Factory for Parcel {
             }
         };
         let mut outlets = Vec::new();
-        let mut has_lossless = false;
+        let lossless = lossless(&self.project, name).map(|table| table.name.as_str());
         for table in self.project.tables_from(name) {
-            if !matches!(table.input, TableInput::From(_)) {
-                continue;
-            }
-            let delta = &self.tables[table.name.as_str()];
+            let sink = self.tables[table.name.as_str()].sink()?;
+            let every = table.roll.every.unwrap_or(self.project.runtime.commit_every);
             outlets.push(Outlet {
                 name: table.name.value.clone(),
-                sink: delta.sink()?,
+                sink: if table.is_changelog() { Box::new(Changelog::new(sink)) } else { sink },
                 columns: Arc::clone(&self.checked.tables[table.name.as_str()]),
-                commit_every: Some(self.project.runtime.commit_every),
-                is_lossless_table: !has_lossless && shape == Shape::RowWise,
+                commit_every: Some(every),
+                is_lossless_table: lossless == Some(table.name.as_str()) && shape == Shape::RowWise,
             });
-            has_lossless = true;
         }
         for sink in self.project.sinks.iter().filter(|sink| sink.from.as_str() == name) {
             outlets.push(Outlet {

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use thalweg_core::env::Env;
 use thalweg_core::table::Table as _;
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
-use thalweg_lake::delta::{DayPartition, Delta, DeltaOptions};
-use thalweg_project::{Project, TableInput, ViewInput};
+use thalweg_lake::LakeTable;
+use thalweg_project::{Project, ViewInput};
 use thalweg_stream::engine::{
     Entry, Merged, Panels, PinnedTable, Readable, Records, RefreshNote, TableReader,
 };
@@ -22,71 +21,33 @@ use thalweg_stream::replay::History;
 use thalweg_stream::sql::rewrite::Mode;
 
 use super::pipelines::{LATEST, RESULTS};
-use crate::check::Checked;
 use crate::check::models::{Predictions, pipeline_name};
+use crate::check::{Checked, tables};
 
-/// Opens every table of the project, making those that are not there.
-pub(super) async fn open_tables(
-    project: &Project,
-    checked: &Checked,
-    env: &Env,
-) -> Result<BTreeMap<String, Arc<Delta>>> {
-    let mut tables = BTreeMap::new();
-    for table in &project.tables {
-        let name = table.name.as_str();
-        let Some(columns) = checked.tables.get(name) else { continue };
-        let event_time = match &table.input {
-            TableInput::From(from) => project.source(from).map(|source| source.event_time.clone()),
-            TableInput::BatchOf { .. } | TableInput::ReadOnly => None,
-        };
-        let partition_by = table.partition_by.first().map(|partition| DayPartition {
-            column: partition.column.value.clone(),
-            source: day_source(partition.sql.as_str()).or(event_time).unwrap_or_default(),
-        });
-        let path = project.dir.join(&table.path);
-        let path = std::path::absolute(&path).unwrap_or(path);
-        let options = DeltaOptions { partition_by, ..DeltaOptions::default() };
-        let location = path.to_string_lossy().into_owned();
-        let delta =
-            Delta::open_or_create(env, &location, name, Arc::clone(columns), options).await?;
-        tables.insert(name.to_owned(), Arc::new(delta));
-    }
-    Ok(tables)
-}
-
-/// The column inside `date(ts)`.
-pub(super) fn day_source(sql: &str) -> Option<String> {
-    let inner = sql.trim().strip_prefix("date(")?.strip_suffix(')')?.trim();
-    Some(inner.trim_matches('"').to_owned())
-}
-
-/// A Delta table as the engine reads it.
-pub(super) struct DeltaReader {
-    delta: Arc<Delta>,
+/// A table of the lake as the engine reads it.
+pub(super) struct LakeReader {
+    table: Arc<LakeTable>,
     schema: SchemaRef,
     // Who feeds it, to know the epoch it holds.
     pipeline: Option<String>,
 }
 
-impl DeltaReader {
-    pub(super) fn new(delta: &Arc<Delta>, schema: SchemaRef, pipeline: Option<&str>) -> Self {
-        Self { delta: Arc::clone(delta), schema, pipeline: pipeline.map(str::to_owned) }
+impl LakeReader {
+    pub(super) fn new(table: &Arc<LakeTable>, schema: SchemaRef, pipeline: Option<&str>) -> Self {
+        Self { table: Arc::clone(table), schema, pipeline: pipeline.map(str::to_owned) }
     }
 }
 
 #[async_trait]
-impl TableReader for DeltaReader {
+impl TableReader for LakeReader {
     async fn pin(&self) -> Result<PinnedTable> {
-        // The note first: a refresh between the two makes the rows newer than the note, and rows
-        // below the older boundary are the same or refreshed.
-        let note = self.delta.note().await?;
-        let pinned = self.delta.pin(None).await?;
+        let pinned = self.table.pin().await?;
         let epoch = self
             .pipeline
             .as_ref()
             .and_then(|name| pinned.stamps.iter().find(|stamp| stamp.pipeline == *name))
             .map_or(0, |stamp| stamp.epoch);
-        Ok(PinnedTable { provider: pinned.provider, epoch, note })
+        Ok(PinnedTable { provider: pinned.provider, epoch, note: pinned.note })
     }
 
     fn schema(&self) -> SchemaRef {
@@ -104,7 +65,7 @@ pub(super) struct Boundaries {
 impl Boundaries {
     pub(super) async fn open(
         project: &Project,
-        tables: &BTreeMap<String, Arc<Delta>>,
+        tables: &BTreeMap<String, Arc<LakeTable>>,
     ) -> Result<Self> {
         let mut boundaries = Self::default();
         for view in &project.views {
@@ -159,7 +120,7 @@ pub(super) fn entries(
     project: &Project,
     checked: &Checked,
     pipelines: &[Arc<Pipeline>],
-    tables: &BTreeMap<String, Arc<Delta>>,
+    kept_tables: &BTreeMap<String, Arc<LakeTable>>,
 ) -> Result<BTreeMap<String, Entry>> {
     let mut entries = BTreeMap::new();
     let pipeline = |name: &str| {
@@ -172,10 +133,10 @@ pub(super) fn entries(
         pipeline.kept.iter().find(|kept| kept.name == name).map(|kept| Arc::clone(&kept.results))
     };
     let table_of = |name: &str| -> Option<Arc<dyn TableReader>> {
-        let table = project.tables_from(name).next()?;
-        let delta = tables.get(table.name.as_str())?;
+        let table = tables::lossless(project, name)?;
+        let kept = kept_tables.get(table.name.as_str())?;
         let schema = Arc::clone(&checked.tables[table.name.as_str()]);
-        Some(Arc::new(DeltaReader::new(delta, schema, Some(name))))
+        Some(Arc::new(LakeReader::new(kept, schema, Some(name))))
     };
     for source in &project.sources {
         let name = source.name.as_str();
@@ -233,17 +194,10 @@ pub(super) fn entries(
     }
     for table in &project.tables {
         let name = table.name.as_str();
-        let (Some(delta), Some(columns)) = (tables.get(name), checked.tables.get(name)) else {
+        let (Some(delta), Some(columns)) = (kept_tables.get(name), checked.tables.get(name)) else {
             continue;
         };
-        let mut fields: Vec<Field> =
-            columns.fields().iter().map(|it| it.as_ref().clone()).collect();
-        for partition in &table.partition_by {
-            if columns.column_with_name(partition.column.as_str()).is_none() {
-                fields.push(Field::new(partition.column.as_str(), DataType::Date32, true));
-            }
-        }
-        let reader = DeltaReader::new(delta, Arc::clone(columns), None);
+        let reader = LakeReader::new(delta, Arc::clone(columns), None);
         entries.insert(
             name.to_owned(),
             Entry {
@@ -251,7 +205,7 @@ pub(super) fn entries(
                 readable: Readable::Table(Arc::new(reader)),
                 key: Vec::new(),
                 latest: None,
-                columns: Arc::new(Schema::new(fields)),
+                columns: tables::with_folders(table, columns),
             },
         );
     }
@@ -267,9 +221,9 @@ pub(super) fn entries(
                 let query = &checked.streams[live.as_str()];
                 let live = kept(pipeline(live.as_str())?, RESULTS)
                     .ok_or_else(|| Error::internal("a merged view has no live side"))?;
-                let delta = &tables[batch.as_str()];
+                let delta = &kept_tables[batch.as_str()];
                 let schema = Arc::clone(&checked.tables[batch.as_str()]);
-                let batch = Arc::new(DeltaReader::new(delta, schema, None));
+                let batch = Arc::new(LakeReader::new(delta, schema, None));
                 let merged = Merged { batch, live, on: on.value.clone() };
                 (Readable::Merged(merged), query.key.clone())
             }

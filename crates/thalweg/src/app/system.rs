@@ -19,7 +19,7 @@ use thalweg_core::store::Store;
 use thalweg_core::table::Table as _;
 use thalweg_core::time::Timestamp;
 use thalweg_jobs::Scheduler;
-use thalweg_lake::delta::Delta;
+use thalweg_lake::LakeTable;
 use thalweg_log::EmbeddedLog;
 use thalweg_project::{Connector, Project, TableInput, Target, ViewInput};
 use thalweg_stream::engine::{SystemColumn, SystemTable};
@@ -39,7 +39,7 @@ pub(super) struct World {
     pub pipelines: Vec<Arc<Pipeline>>,
     pub feeds: BTreeMap<String, Arc<FeedStatus>>,
     pub places: super::sources::Places,
-    pub tables: BTreeMap<String, Arc<Delta>>,
+    pub tables: BTreeMap<String, Arc<LakeTable>>,
     pub scheduler: OnceLock<Arc<Scheduler>>,
     pub forecasting: Forecasting,
 }
@@ -518,9 +518,10 @@ impl World {
     async fn lake(&self) -> Result<Vec<Value>> {
         let mut rows = Vec::new();
         for table in &self.project.tables {
-            let Some(delta) = self.tables.get(table.name.as_str()) else { continue };
-            let files = delta.files().await?;
-            let version = delta.version("").await.map(|it| it.version).unwrap_or(-1);
+            let Some(kept) = self.tables.get(table.name.as_str()) else { continue };
+            // A store that is away keeps nobody from seeing the others.
+            let files = kept.files().await.ok();
+            let version = kept.version("").await.map(|it| it.version).unwrap_or(-1);
             let fed_by = match &table.input {
                 TableInput::From(from) => Some(from.as_str()),
                 TableInput::BatchOf { stream, .. } => Some(stream.as_str()),
@@ -534,9 +535,9 @@ impl World {
             let state = delivery.map(|delivery| delivery.state.word());
             rows.push(json!({
                 "name": table.name.as_str(), "fed_by": fed_by, "state": state,
-                "path": table.path.to_string_lossy(), "version": version, "files": files.len(),
-                "bytes": files.iter().map(|file| file.bytes).sum::<u64>(),
-                "rows": files.iter().filter_map(|file| file.rows).sum::<u64>(),
+                "path": table.place.to_string(), "version": version, "files": files.as_ref().map(Vec::len),
+                "bytes": files.as_ref().map(|it| it.iter().map(|file| file.bytes).sum::<u64>()),
+                "rows": files.map(|it| it.iter().filter_map(|file| file.rows).sum::<u64>()),
             }));
         }
         Ok(rows)
@@ -544,8 +545,8 @@ impl World {
 
     async fn table_files(&self) -> Result<Vec<Value>> {
         let mut rows = Vec::new();
-        for (name, delta) in &self.tables {
-            rows.extend(delta.files().await?.into_iter().map(|file| {
+        for (name, table) in &self.tables {
+            rows.extend(table.files().await.unwrap_or_default().into_iter().map(|file| {
                 json!({
                     "table": name, "path": file.path, "bytes": file.bytes, "rows": file.rows,
                     "day": file.day.map(|day| day.to_string()),
@@ -557,13 +558,15 @@ impl World {
 
     async fn table_history(&self) -> Result<Vec<Value>> {
         let mut rows = Vec::new();
-        for (name, delta) in &self.tables {
-            rows.extend(delta.history(HISTORY_MAX).await?.into_iter().map(|commit| {
-                json!({
-                    "table": name, "version": commit.version, "at": instant(commit.at),
-                    "operation": commit.operation, "rows": commit.rows,
-                })
-            }));
+        for (name, table) in &self.tables {
+            rows.extend(table.history(HISTORY_MAX).await.unwrap_or_default().into_iter().map(
+                |commit| {
+                    json!({
+                        "table": name, "version": commit.version, "at": instant(commit.at),
+                        "operation": commit.operation, "rows": commit.rows,
+                    })
+                },
+            ));
         }
         Ok(rows)
     }

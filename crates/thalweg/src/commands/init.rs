@@ -45,7 +45,7 @@ const READINGS: &str = r#"{"meter":"a","ts":"2026-01-05T10:00:00Z","kwh":1.5}
 "#;
 
 /// In the order of `--help`; a folder of `examples/` each, and one that is nearly empty.
-const TEMPLATES: [Template; 3] = [
+const TEMPLATES: [Template; 4] = [
     Template {
         name: "market-lambda",
         files: &[("thalweg.toml", super::run::DEMO)],
@@ -60,6 +60,12 @@ const TEMPLATES: [Template; 3] = [
         )],
         env: "",
         offline: with_simulated_pages,
+    },
+    Template {
+        name: "binance-poll",
+        files: &[("thalweg.toml", include_str!("../../../../examples/binance-poll/thalweg.toml"))],
+        env: "",
+        offline: with_simulated_prices,
     },
     Template {
         name: "empty",
@@ -156,6 +162,14 @@ fn simulated(text: &str) -> String {
 /// crypto-forecast with the page of the built-in simulator.
 fn with_simulated_pages(text: &str) -> String {
     text.replace("\"https://crypto.com/price\"", "\"simulator:/pages/prices\"")
+}
+
+/// binance-poll with the prices of the built-in simulator.
+fn with_simulated_prices(text: &str) -> String {
+    let polled = "binance.every   = \"5s\"\n";
+    let url =
+        "binance.url     = \"simulator:\"             # built in; without this line the real one\n";
+    text.replace(polled, &format!("{polled}{url}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The merged view while days are refreshed, in any order: always the whole input's answer (S17).
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::postgres::Database;
@@ -9,10 +11,28 @@ use crate::support::{Simulator, capture, run, thalweg, wait_for};
 
 #[test]
 fn the_view_is_the_whole_inputs_answer_whichever_days_are_refreshed() {
+    view_through_refreshes(|_| {});
+}
+
+#[test]
+fn tables_of_files_are_history_and_batch_as_delta_tables_are() {
+    view_through_refreshes(|project| {
+        let file = project.path("thalweg.toml");
+        let text = fs::read_to_string(file).expect("the project");
+        // Plain files are not compacted.
+        let lines = text.lines().filter(|line| !line.contains("compact = "));
+        let text = lines.collect::<Vec<_>>().join("\n").replace("delta.path", "parquet.path");
+        project.write("thalweg.toml", text);
+    });
+}
+
+/// market-lambda, changed by `change`, while its nights are run by hand.
+fn view_through_refreshes(change: impl Fn(&Project)) {
     let Some(capture) = capture() else { return };
     let simulator = Simulator::replay(&capture, &["--speed", "max"]);
     let database = Database::new();
     let project = Project::market(&simulator.url, &database.url);
+    change(&project);
     let process = project.start(&["--http", "127.0.0.1:0"]);
     wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
     wait_for("the table holds every trade", || {

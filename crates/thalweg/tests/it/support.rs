@@ -257,10 +257,19 @@ impl Simulator {
 
 /// Runs a Python script with DuckDB at hand; what it prints is JSON lines.
 pub(crate) fn python(script: &str, arguments: &[&Path]) -> Vec<Value> {
-    let mut command = Command::new(root().join("tests/services/python.sh"));
+    python_of("python.sh", script, arguments)
+}
+
+/// As [`python`], with Spark, pandas and an Avro reader.
+pub(crate) fn spark(script: &str, arguments: &[&Path]) -> Vec<Value> {
+    python_of("spark.sh", script, arguments)
+}
+
+fn python_of(service: &str, script: &str, arguments: &[&Path]) -> Vec<Value> {
+    let mut command = Command::new(root().join("tests/services").join(service));
     command.stderr(Stdio::inherit());
-    let output = command.output().expect("python.sh can be run");
-    assert!(output.status.success(), "python.sh says why there is no Python");
+    let output = command.output().expect("the script can be run");
+    assert!(output.status.success(), "{service} says why there is no Python");
     let interpreter = String::from_utf8(output.stdout).expect("a path is text");
     let mut command = Command::new(interpreter.trim_end());
     command.args(["-c", script]).args(arguments);

@@ -37,14 +37,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let env = Env {
-            clock: Clock::stepped(Timestamp(1_703_258_644_000_000)),
-            disk: Arc::new(NoDisk),
-            shutdown: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            seed: 1,
-        };
-        Self { folder: tempfile::tempdir().unwrap(), env }
+        Self { folder: tempfile::tempdir().unwrap(), env: env() }
     }
 
     fn path(&self) -> PathBuf {
@@ -91,12 +84,23 @@ fn collect_files(folder: &Path, prefix: &str, found: &mut Vec<String>) {
     }
 }
 
+/// A world whose clock stands still.
+pub(crate) fn env() -> Env {
+    Env {
+        clock: Clock::stepped(Timestamp(1_703_258_644_000_000)),
+        disk: Arc::new(NoDisk),
+        shutdown: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        seed: 1,
+    }
+}
+
 fn by_day() -> DeltaOptions {
     let partition = DayPartition { column: "day".to_owned(), source: "ts".to_owned() };
     DeltaOptions { partition_by: Some(partition), ..DeltaOptions::default() }
 }
 
-fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),
         Field::new("symbol", DataType::Utf8, true),
@@ -106,7 +110,7 @@ fn schema() -> SchemaRef {
 }
 
 /// Rows of the day `day` days after the first, told apart by `ids`.
-fn rows(day: i32, ids: impl IntoIterator<Item = i64>) -> RecordBatch {
+pub(crate) fn rows(day: i32, ids: impl IntoIterator<Item = i64>) -> RecordBatch {
     let ids: Vec<i64> = ids.into_iter().collect();
     let start = Day(FIRST_DAY.0 + day).start().0;
     let times = ids.iter().map(|id| start + id * 1_001);
@@ -119,11 +123,11 @@ fn rows(day: i32, ids: impl IntoIterator<Item = i64>) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
-fn stamp(epoch: Epoch) -> Stamp {
+pub(crate) fn stamp(epoch: Epoch) -> Stamp {
     stamp_of("i1", epoch)
 }
 
-fn stamp_of(incarnation: &str, epoch: Epoch) -> Stamp {
+pub(crate) fn stamp_of(incarnation: &str, epoch: Epoch) -> Stamp {
     Stamp { incarnation: incarnation.to_owned(), pipeline: PIPELINE.to_owned(), epoch }
 }
 

@@ -106,7 +106,8 @@ impl Life<'_> {
         for outlet in &mut self.outlets {
             let due = outlet
                 .commit_every
-                .is_none_or(|every| now.since(outlet.asked_at) >= every || is_much);
+                .is_none_or(|every| now.since(outlet.asked_at) >= every || is_much)
+                || outlet.status.borrow().wants_commit;
             if (due || all) && outlet.asked < self.epoch {
                 outlet.delivery.commit(self.epoch).await?;
                 outlet.asked = self.epoch;

@@ -7,17 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
 use glob::Pattern;
-use hdfs_native_object_store::HdfsObjectStoreBuilder;
-use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as ObjectPath;
-use object_store::{ClientOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use thalweg_core::error::{Error, Result};
-use url::Url;
 
-use super::{LISTED_MAX, Look, Objects, Opened, PATIENCE, unavailable};
-use crate::sources::file::S3Config;
+use super::{LISTED_MAX, Look, Objects, Opened, unavailable};
 use crate::sources::file::files::{Listed, ReadError};
 use crate::sources::file::pattern::OPTIONS;
+use crate::stores::{self, S3Config, Store};
 
 /// Objects of one bucket or cluster that match.
 pub(in crate::sources::file) struct StoredObjects {
@@ -60,50 +57,17 @@ fn path(key: &str) -> Result<ObjectPath> {
 impl StoredObjects {
     /// Objects of an S3 bucket.
     pub(in crate::sources::file) fn s3(config: &S3Config) -> Result<Self> {
-        let wrong = || Error::invalid(format!("`{}` names no object of a bucket", config.url));
-        let rest = config.url.strip_prefix("s3://").ok_or_else(wrong)?;
-        let (bucket, key) = rest.split_once('/').ok_or_else(wrong)?;
-        let options = ClientOptions::new()
-            .with_connect_timeout(PATIENCE)
-            .with_timeout_disabled()
-            .with_allow_http(true);
-        // What the environment has for AWS programs comes first, what is set here over it.
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .with_client_options(options)
-            .with_skip_signature(config.anonymous);
-        if let Some(region) = &config.region {
-            builder = builder.with_region(region);
-        }
-        if let Some(endpoint) = &config.endpoint {
-            builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
-        }
-        if let Some((id, secret, token)) = &config.keys {
-            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
-            if let Some(token) = token {
-                builder = builder.with_token(token);
-            }
-        }
-        let store = builder.build().map_err(|error| {
-            Error::invalid(format!("the bucket of {} cannot be reached", config.url))
-                .with_source(error)
-        })?;
-        let root = format!("s3://{bucket}/");
-        Ok(Self { store: Arc::new(store), root, keys: Keys::parse(key)? })
+        // Every wait for an answer ends elsewhere.
+        Self::of(stores::s3(config, None)?)
     }
 
     /// Files of an HDFS cluster.
     pub(in crate::sources::file) fn hdfs(url: &str) -> Result<Self> {
-        let wrong = || Error::invalid(format!("`{url}` names no file of HDFS"));
-        let parsed = Url::parse(url).map_err(|error| wrong().with_source(error))?;
-        let host = parsed.host_str().ok_or_else(wrong)?;
-        let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let cluster = format!("hdfs://{host}{port}");
-        let key = url.get(cluster.len() + 1..).ok_or_else(wrong)?;
-        let store = HdfsObjectStoreBuilder::new().with_url(&cluster).build().map_err(|error| {
-            Error::invalid(format!("{cluster} cannot be reached")).with_source(error)
-        })?;
-        Ok(Self { store: Arc::new(store), root: format!("{cluster}/"), keys: Keys::parse(key)? })
+        Self::of(stores::hdfs(url)?)
+    }
+
+    fn of(Store { objects, root, key }: Store) -> Result<Self> {
+        Ok(Self { store: objects, root, keys: Keys::parse(&key)? })
     }
 
     fn listed(&self, meta: &ObjectMeta) -> Listed {

@@ -1,0 +1,208 @@
+//! What teams had built by hand, as our tables, by their names and columns: system B's Avro table and
+//! its views, system D's polls into CSV files (examples/binance-poll).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::json;
+
+use crate::project::Project;
+use crate::support::{
+    Simulator, assert_close_rows, assert_same_rows, capture, sorted, spark, wait_for,
+};
+
+/// The tables of system B's batch layer, from the trades; its views keyed by symbol.
+const BATCH_LAYER: &str = r#"
+[stream.rows]
+sql = '''
+SELECT price AS p, CASE WHEN strpos(symbol, ':') > 0 THEN split_part(symbol, ':', 1) END AS exchange,
+       substr(symbol, strpos(symbol, ':') + 1) AS crypto_pair, ts AS t, volume AS v
+FROM trades
+'''
+[table.finnhub_table]
+from      = "rows"
+avro.path = "lake/finnhub_table"
+
+[stream.hours]
+sql = '''
+SELECT symbol, window_start, sum(volume) AS sum
+FROM tumble(trades, ts, interval '1 hour') GROUP BY symbol, window_start
+'''
+[table.sum_volume]
+from         = "hours"
+parquet.path = "lake/sum_volume"
+partition_by = { date = "date(window_start)" }
+
+[stream.days]
+sql = '''
+SELECT symbol, window_start, avg(price) AS mean, min(price) AS min, max(price) AS max
+FROM tumble(trades, ts, interval '1 day') GROUP BY symbol, window_start
+'''
+[table.mean_price]
+from         = "days"
+parquet.path = "lake/mean_price"
+partition_by = { date = "date(window_start)" }
+"#;
+
+#[test]
+fn the_batch_layer_of_system_b_is_there_by_its_names() {
+    let Some(capture) = capture() else { return };
+    let project = Project::new(&format!(
+        r#"[project]
+name = "system-b"
+[source.trades]
+file.path   = "{}"
+format.json = {{ rows = "$.data[*]", only_if = "$.type = 'trade'" }}
+event_time  = "ts"
+[source.trades.columns]
+symbol = {{ type = "text not null",      select = "s" }}
+price  = {{ type = "double not null",    select = "p" }}
+volume = {{ type = "double not null",    select = "v" }}
+ts     = {{ type = "timestamp not null", select = "t", unit = "ms" }}
+{BATCH_LAYER}"#,
+        capture.display()
+    ));
+    project.drain().ended_with(0);
+    project.balances();
+
+    // Every trade, once; an Avro reader sees the very columns.
+    let table = "SELECT crypto_pair AS s, p, t, v FROM finnhub_table";
+    let trades = "SELECT substr(symbol, strpos(symbol, ':') + 1) AS s, price AS p, ts AS t, volume AS v \
+                  FROM trades";
+    assert_same_rows(
+        "finnhub_table",
+        &sorted(&project.rows(table)),
+        &sorted(&project.rows(trades)),
+    );
+    let script = "
+import fastavro, json, pathlib, sys
+names, rows, exchanges = None, 0, {}
+for file in pathlib.Path(sys.argv[1]).glob('*.avro'):
+    with open(file, 'rb') as read:
+        reader = fastavro.reader(read)
+        names = [field['name'] for field in reader.writer_schema['fields']]
+        for row in reader:
+            rows += 1
+            exchanges[str(row['exchange'])] = exchanges.get(str(row['exchange']), 0) + 1
+print(json.dumps([names, rows, exchanges]))
+";
+    let seen = spark(script, &[&project.path("lake/finnhub_table")]);
+    let of_exchange = |is: &str| project.count(&format!("SELECT count(*) FROM trades WHERE {is}"));
+    let (binance, none) =
+        (of_exchange("symbol LIKE 'BINANCE:%'"), of_exchange("symbol NOT LIKE '%:%'"));
+    let columns = ["p", "exchange", "crypto_pair", "t", "v"];
+    assert_eq!(seen, [json!([columns, binance + none, { "BINANCE": binance, "None": none }])]);
+
+    // The views: each window that has closed, as a batch over all trades has it.
+    let closed = |size: &str| {
+        format!(
+            "date_trunc('{size}', ts) + interval '1 {size}' <= \
+             (SELECT max(ts) - interval '5 seconds' FROM trades)"
+        )
+    };
+    for (view, columns, size) in [
+        ("sum_volume", "sum(volume) AS sum", "hour"),
+        ("mean_price", "avg(price) AS mean, min(price) AS min, max(price) AS max", "day"),
+    ] {
+        let found = format!("SELECT * EXCEPT (date) FROM {view} ORDER BY symbol, window_start");
+        let expected = format!(
+            "SELECT symbol, date_trunc('{size}', ts) AS window_start, {columns} FROM trades \
+             WHERE {} GROUP BY 1, 2 ORDER BY 1, 2",
+            closed(size)
+        );
+        let (found, expected) = (project.rows(&found), project.rows(&expected));
+        assert!(found.len() > 5, "{view}: {found:?}");
+        assert_close_rows(view, &found, &expected);
+    }
+    let folders = fs::read_dir(project.path("lake/sum_volume")).expect("it is there");
+    let folders: BTreeSet<_> = folders.map(|it| it.expect("an entry").file_name()).collect();
+    assert!(folders.contains(std::ffi::OsStr::new("date=2023-12-22")), "{folders:?}");
+}
+
+/// The example, polling the simulator.
+fn binance_poll(address: &str, every: &str, more: &str) -> Project {
+    let example = include_str!("../../../../examples/binance-poll/thalweg.toml");
+    let polled = "binance.every   = \"5s\"";
+    assert!(example.contains(polled), "the example polls every five seconds");
+    let text = example
+        .replace(polled, &format!("binance.every = \"{every}\"\nbinance.url = \"{address}\""))
+        .replace("checkpoint.every = \"1s\"\ncommit.every     = \"5s\"", more);
+    Project::new(&text)
+}
+
+/// The lines of every CSV file of the example, without the headers.
+fn csv_lines(project: &Project) -> Vec<String> {
+    let mut lines = Vec::new();
+    let folder = project.path("lake/price_files");
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            let text = fs::read_to_string(&path).expect("a file is text");
+            assert!(text.starts_with("symbol,price\n") && text.ends_with('\n'), "{path:?}: {text}");
+            lines.extend(text.lines().skip(1).map(str::to_owned));
+        }
+    }
+    lines.sort_unstable();
+    lines
+}
+
+fn prices(project: &Project) -> Vec<String> {
+    let rows = project.rows("SELECT symbol, CAST(price AS text) AS price FROM prices");
+    let text = |row: &serde_json::Value, name: &str| row[name].as_str().expect("text").to_owned();
+    let mut lines: Vec<String> =
+        rows.iter().map(|row| format!("{},{}", text(row, "symbol"), text(row, "price"))).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_hundred_polls_take_a_hundred_periods_and_are_in_csv_files_once() {
+    let simulator = Simulator::start(&[]);
+    let project = binance_poll(&simulator.http(), "5s", "checkpoint.every = \"1s\"");
+    let process = project.start(&["--http", "127.0.0.1:0", "--clock", "2026-01-01T00:00:00Z@max"]);
+    let polls = "SELECT count(*) FROM price_history";
+    wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
+    wait_for("a hundred polls and one", || (project.count(polls) > 100).then_some(()));
+    process.terminate();
+    let said = process.end().ended_with(0);
+    let took = project.count(
+        "SELECT arrow_cast(max(_received_at) - min(_received_at), 'Int64') AS micros FROM \
+         (SELECT _received_at FROM prices ORDER BY _offset LIMIT 101)",
+    );
+    // An answer is received a little after it was asked for.
+    assert!((499_000_000..=501_000_000).contains(&took), "S19: 100 periods took {took} µs");
+    assert!(said.stdout.contains("BTCUSDT"), "the console shows prices: {}", said.stdout);
+    assert_eq!(csv_lines(&project), prices(&project));
+}
+
+#[test]
+fn polled_prices_are_in_csv_files_once_through_kills() {
+    let simulator = Simulator::start(&[]);
+    let often = "checkpoint.every = \"100ms\"\ncommit.every = \"150ms\"";
+    let project = binance_poll(&simulator.http(), "100ms", often);
+    let toml = fs::read_to_string(project.path("thalweg.toml")).expect("the project");
+    project.write("thalweg.toml", toml.replace("every = \"1m\"", "every = \"200ms\""));
+    let mut random = SmallRng::seed_from_u64(8);
+    for _ in 0..10 {
+        let life = Duration::from_millis(random.random_range(300..2_000));
+        assert_eq!(project.start(&["--http", "127.0.0.1:0"]).run_for(life), None);
+    }
+    project.drain().ended_with(0);
+    project.balances();
+    let lines = csv_lines(&project);
+    assert!(lines.len() > 20, "{} prices", lines.len());
+    assert_same_rows("S9", &lines, &prices(&project));
+    assert_eq!(project.count("SELECT count(*) FROM price_files") as usize, lines.len());
+}
+
+#[test]
+fn the_template_runs_without_a_network() {
+    let project = Project::init("binance-poll");
+    project.drain().ended_with(0);
+    project.balances();
+    assert_eq!(csv_lines(&project), prices(&project));
+    assert_eq!(csv_lines(&project).len(), 1, "a drain polls once");
+}
