@@ -18,8 +18,8 @@ use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
 use thalweg_core::schema::{source_schema, with_topic};
 use thalweg_jobs::Schedule;
 use thalweg_project::{
-    Emit, Loaded, Mode as SinkMode, Model, Project, SqlText, Stream, Table, TableInput, Target,
-    View, ViewInput,
+    Emit, Loaded, Mode as SinkMode, Model, Project, Sink, SqlText, Stream, Table, TableInput,
+    Target, View, ViewInput,
 };
 use thalweg_stream::intake::prepare_checks;
 use thalweg_stream::program::{self, Shape, StreamQuery, visible};
@@ -328,6 +328,7 @@ impl Typing<'_> {
                     (None, Some(stream)) => (stream.visible(), stream.shape, stream.key.clone()),
                     (None, None) => continue,
                 };
+            let known = self.problems.len();
             for column in &sink.key {
                 if columns.column_with_name(column.as_str()).is_none() {
                     let near = thalweg_core::problem::nearest(
@@ -369,7 +370,19 @@ impl Typing<'_> {
                     sink.name.place.clone(),
                 ));
             }
+            if self.problems.len() == known {
+                self.database(sink, (&columns, shape, &key));
+            }
         }
+    }
+
+    /// Whether the rows fit the database they go to, as far as that is known without asking it.
+    fn database(&mut self, sink: &Sink, rows: (&SchemaRef, Shape, &[String])) {
+        let made = crate::app::databases::sink(self.project, sink, sink.name.as_str(), rows);
+        let (Some(table), Some(Err(error))) = (sink.target.database(), made) else { return };
+        let mut found = problem("T0315", error.message, error.detail, table.table.place.clone());
+        found.hint = error.hint;
+        self.problems.push(found);
     }
 
     fn dashboards_and_alerts(&mut self) {

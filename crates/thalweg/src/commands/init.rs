@@ -45,7 +45,7 @@ const READINGS: &str = r#"{"meter":"a","ts":"2026-01-05T10:00:00Z","kwh":1.5}
 "#;
 
 /// In the order of `--help`; a folder of `examples/` each, and one that is nearly empty.
-const TEMPLATES: [Template; 3] = [
+const TEMPLATES: [Template; 4] = [
     Template {
         name: "market-lambda",
         files: &[("thalweg.toml", super::run::DEMO)],
@@ -60,6 +60,15 @@ const TEMPLATES: [Template; 3] = [
         )],
         env: "",
         offline: with_simulated_pages,
+    },
+    Template {
+        name: "insurance",
+        files: &[
+            ("thalweg.toml", include_str!("../../../../examples/insurance/thalweg.toml")),
+            ("data/claims.csv", include_str!("../../../../examples/insurance/data/claims.csv")),
+        ],
+        env: "",
+        offline: simulated,
     },
     Template {
         name: "empty",
@@ -125,7 +134,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(cannot)
 }
 
-/// market-lambda with the feed of the built-in simulator, without PostgreSQL and the webhook.
+/// A project with the feed of the built-in simulator, and with what needs other servers commented out.
 fn simulated(text: &str) -> String {
     let mut made = String::new();
     // Whether the table that the line is in needs another server.

@@ -1,0 +1,57 @@
+//! Sinks into tables of databases, from the project file to the component.
+//!
+//! Making one connects to nothing, so `check` makes them too, to find what does not fit.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use thalweg_connect::sinks::database::{DatabaseConfig, DatabaseSink, Mode};
+use thalweg_connect::sinks::{mysql, postgres};
+use thalweg_core::Result;
+use thalweg_core::schema::ColumnType;
+use thalweg_project::{Mode as Written, Project, Sink, Target};
+use thalweg_stream::program::Shape;
+
+/// The sink of rows of `schema` and `shape`, whose own key is `key`; none when its target is no
+/// database.
+pub(crate) fn sink(
+    project: &Project,
+    sink: &Sink,
+    pipeline: &str,
+    (schema, shape, key): (&SchemaRef, Shape, &[String]),
+) -> Option<Result<DatabaseSink>> {
+    let table = sink.target.database()?;
+    let declared = project.sink_key(sink);
+    let key = if declared.is_empty() { key.to_vec() } else { declared };
+    let mode = match sink.mode.as_ref().map(|mode| mode.value) {
+        Some(Written::Upsert) => Mode::Upsert { key },
+        Some(Written::Append) => Mode::Append,
+        Some(Written::Changelog) => Mode::Changelog,
+        None if shape == Shape::Updating => Mode::Upsert { key },
+        None => Mode::Append,
+    };
+    let config = DatabaseConfig::new(table.url.reveal(), table.table.as_str(), mode);
+    let make = match &sink.target {
+        Target::Mysql(_) => mysql::sink,
+        Target::Postgres(_) | Target::Console { .. } => postgres::sink,
+    };
+    Some(make(config, pipeline, with_json(project, sink.from.as_str(), schema)))
+}
+
+/// The columns of a source that are declared `json`, marked as such: their Arrow type says no more
+/// than text.
+fn with_json(project: &Project, from: &str, schema: &SchemaRef) -> SchemaRef {
+    let Some(source) = project.source(from) else { return Arc::clone(schema) };
+    let is_json = |field: &Field| {
+        let declared = source.columns.iter().find(|column| column.name == *field.name());
+        declared.is_some_and(|column| column.kind == ColumnType::Json)
+    };
+    let marked = schema.fields().iter().map(|field| match is_json(field) {
+        true => {
+            let mark = ("ARROW:extension:name".to_owned(), "arrow.json".to_owned());
+            field.as_ref().clone().with_metadata([mark].into())
+        }
+        false => field.as_ref().clone(),
+    });
+    Arc::new(Schema::new(marked.collect::<Vec<_>>()))
+}
