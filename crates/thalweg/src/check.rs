@@ -28,6 +28,7 @@ use thalweg_stream::sql::{Named, Names, Planner};
 
 use self::models::CheckedModel;
 pub(crate) use self::panels::{PanelStream, Panels};
+use crate::app::databases;
 
 /// A project whose SQL is typed.
 pub(crate) struct Checked {
@@ -378,9 +379,16 @@ impl Typing<'_> {
 
     /// Whether the rows fit the database they go to, as far as that is known without asking it.
     fn database(&mut self, sink: &Sink, rows: (&SchemaRef, Shape, &[String])) {
-        let made = crate::app::databases::sink(self.project, sink, sink.name.as_str(), rows);
-        let (Some(table), Some(Err(error))) = (sink.target.database(), made) else { return };
-        let mut found = problem("T0315", error.message, error.detail, table.table.place.clone());
+        let Some(table) = sink.target.database() else { return };
+        let (error, place) = match databases::url_error(&sink.target) {
+            Some(error) => (error, &table.url.place),
+            None if table.url.reveal().contains("${") => return,
+            None => match databases::sink(self.project, sink, sink.name.as_str(), rows) {
+                Some(Err(error)) => (error, &table.table.place),
+                _ => return,
+            },
+        };
+        let mut found = problem("T0315", error.message, error.detail, place.clone());
         found.hint = error.hint;
         self.problems.push(found);
     }

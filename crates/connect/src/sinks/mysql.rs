@@ -18,6 +18,8 @@ mod target;
 mod types;
 mod values;
 
+use std::time::Duration;
+
 use arrow::datatypes::SchemaRef;
 use thalweg_core::Result;
 
@@ -32,4 +34,13 @@ use super::database::{DatabaseConfig, DatabaseSink};
 pub fn sink(config: DatabaseConfig, pipeline: &str, schema: SchemaRef) -> Result<DatabaseSink> {
     let server = MysqlServer::new(&config.url, config.connect_timeout, config.statement_timeout)?;
     DatabaseSink::new(Box::new(server), config, pipeline, schema)
+}
+
+/// Whether a URL can be read; nothing is connected.
+///
+/// # Errors
+///
+/// `Invalid`, saying what is wrong without showing it.
+pub fn check_url(url: &str) -> Result<()> {
+    MysqlServer::new(url, Duration::ZERO, Duration::ZERO).map(drop)
 }

@@ -32,6 +32,15 @@ pub fn sink(config: DatabaseConfig, pipeline: &str, schema: SchemaRef) -> Result
     DatabaseSink::new(server, config, pipeline, schema)
 }
 
+/// Whether a URL can be read; nothing is connected.
+///
+/// # Errors
+///
+/// `Invalid`, saying what is wrong without showing it.
+pub fn check_url(url: &str) -> Result<()> {
+    PostgresServer::new(url, Duration::ZERO, Duration::ZERO).map(drop)
+}
+
 /// The server of a URL.
 pub(super) fn server(
     url: &str,

@@ -60,7 +60,7 @@ impl Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseTable {
     /// The database.
-    pub url: Secret,
+    pub url: Spanned<Secret>,
     /// The table, possibly with its schema, which in MySQL is its database.
     pub table: Spanned<String>,
 }
@@ -88,7 +88,7 @@ from_text! {
 pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Sink> {
     let table = |kind: &str| {
         entry.child(kind).written().map(|database| {
-            let (url, table) = (database.secret("url"), database.spanned("table"));
+            let (url, table) = (database.spanned_secret("url"), database.spanned("table"));
             Some(DatabaseTable { url: url?, table: table? })
         })
     };

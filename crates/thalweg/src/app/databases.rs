@@ -7,10 +7,21 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use thalweg_connect::sinks::database::{DatabaseConfig, DatabaseSink, Mode};
 use thalweg_connect::sinks::{mysql, postgres};
-use thalweg_core::Result;
 use thalweg_core::schema::ColumnType;
+use thalweg_core::{Error, Result};
 use thalweg_project::{Mode as Written, Project, Sink, Target};
 use thalweg_stream::program::Shape;
+
+/// What is wrong with the URL of a target; nothing while a secret of it is missing, which is told
+/// elsewhere.
+pub(crate) fn url_error(target: &Target) -> Option<Error> {
+    let url = target.database()?.url.reveal();
+    let check = match target {
+        Target::Mysql(_) => mysql::check_url,
+        Target::Postgres(_) | Target::Console { .. } => postgres::check_url,
+    };
+    if url.contains("${") { None } else { check(url).err() }
+}
 
 /// The sink of rows of `schema` and `shape`, whose own key is `key`; none when its target is no
 /// database.

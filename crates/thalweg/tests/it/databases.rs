@@ -72,8 +72,8 @@ fn check_every_mode(project: &Project, kind: &str, ask: Ask<'_>) {
     assert_eq!(ask("SELECT * FROM newest ORDER BY team"), expected, "S9: {kind}");
 
     // The newest change of each team is what it is now; no change is there twice.
-    let newest = "SELECT team, number, amount FROM history AS change WHERE number = \
-                  (SELECT max(number) FROM history AS other WHERE other.team = change.team) \
+    let newest = "SELECT team, number, amount FROM history AS one WHERE number = \
+                  (SELECT max(number) FROM history AS other WHERE other.team = one.team) \
                   ORDER BY team";
     assert_eq!(ask(newest), expected, "S9: {kind}");
     let twice = "SELECT team, number FROM history GROUP BY team, number HAVING count(*) > 1";

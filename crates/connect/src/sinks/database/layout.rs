@@ -70,7 +70,7 @@ impl Layout {
                 None => problems.push(format!(
                     "column `{name}`: {} has no type for {}: cast it to text",
                     server.name(),
-                    field.data_type()
+                    field.data_type().to_string().to_lowercase()
                 )),
             }
         }

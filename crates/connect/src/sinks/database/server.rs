@@ -184,7 +184,10 @@ impl TableName {
         let (schema, table) = match parts.as_slice() {
             [table] => (None, *table),
             [schema, table] => (Some((*schema).to_owned()), *table),
-            _ => return Err(Error::invalid(format!("`{text}` is not a table or schema.table"))),
+            parts => {
+                return Err(Error::invalid(format!("`{text}` is not a table or schema.table"))
+                    .with_detail(format!("It has {} parts.", parts.len())));
+            }
         };
         for part in schema.as_deref().into_iter().chain([table]) {
             if let Some(problem) = server.name_problem(part) {

@@ -121,7 +121,7 @@ async fn decimals_are_exact() {
     let field = Field::new("v", fine.data_type().clone(), true);
     let error = try_to_write(database, field, Arc::new(fine)).await.expect_err("31 digits");
     assert!(
-        error.chain().contains("MySQL has no type for Decimal128(38, 31)"),
+        error.chain().contains("MySQL has no type for decimal128(38, 31)"),
         "{}",
         error.chain()
     );

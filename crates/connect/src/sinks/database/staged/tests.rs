@@ -31,8 +31,8 @@ fn upsert(key: &[&str]) -> Mode {
 fn everything_that_stands_against_a_layout_is_listed() {
     let list = DataType::List(Arc::new(Field::new("item", DataType::Int32, true)));
     let columns = [("symbol", DataType::Utf8), ("path", list), (OPERATION, DataType::Utf8)];
-    check(&columns, &upsert(&["symbl"]), &["no type for List", "did you mean `symbol`?"]);
-    check(&columns, &Mode::Append, &["cannot be appended", "no type for List"]);
+    check(&columns, &upsert(&["symbl"]), &["no type for list", "did you mean `symbol`?"]);
+    check(&columns, &Mode::Append, &["cannot be appended", "no type for list"]);
     check(&columns[..1], &upsert(&[]), &["needs a key"]);
     check(&columns[..1], &upsert(&["symbol", "symbol"]), &["given twice"]);
     check(&[("a", DataType::Int32), ("a", DataType::Int32)], &Mode::Append, &["two columns"]);
