@@ -18,6 +18,8 @@
 
 set -euo pipefail
 umask 077
+# shellcheck source=tests/services/certificates.sh
+. "$(dirname "$0")/certificates.sh"
 
 say() { echo "mariadb.sh: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -107,7 +109,7 @@ make_server() {
     fi
     password=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
     printf '%s\n' "$password" | as_account tee "$folder/password" >/dev/null
-    make_certificates >"$folder/install.log" 2>&1 ||
+    make_certificates "$folder" >"$folder/install.log" 2>&1 ||
         { cat "$folder/install.log" >&2; fail "openssl failed"; }
     printf '%s\n' "CREATE USER thalweg@'%' IDENTIFIED BY '$password';" \
         "GRANT ALL ON *.* TO thalweg@'%' WITH GRANT OPTION;" "CREATE DATABASE thalweg;" |
@@ -116,19 +118,6 @@ make_server() {
         --auth-root-authentication-method=normal --skip-name-resolve \
         >>"$folder/install.log" 2>&1 ||
         { cat "$folder/install.log" >&2; fail "mariadb-install-db failed"; }
-}
-
-# Makes an authority and a certificate for localhost in $folder.
-make_certificates() {
-    as_account openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=thalweg-test \
-        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign \
-        -keyout "$folder/ca.key" -out "$folder/ca.pem" &&
-        as_account openssl req -newkey rsa:2048 -nodes -subj /CN=localhost \
-            -keyout "$folder/server.key" -out "$folder/server.csr" &&
-        as_account sh -c 'echo subjectAltName=DNS:localhost,IP:127.0.0.1 >"$0/server.ext" &&
-            openssl x509 -req -in "$0/server.csr" -CA "$0/ca.pem" -CAkey "$0/ca.key" \
-                -CAcreateserial -days 3650 -extfile "$0/server.ext" -out "$0/server.pem"' "$folder" &&
-        chmod a+rx "$folder" && chmod a+r "$folder/ca.pem"
 }
 
 # Starts the server of $folder on $port and waits until it answers; false when it ends instead.

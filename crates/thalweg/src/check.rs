@@ -372,25 +372,27 @@ impl Typing<'_> {
                 ));
             }
             if self.problems.len() == known {
-                self.database(sink, (&columns, shape, &key));
+                let query = self.checked.streams.get(from);
+                let rows = databases::Rows { schema: &columns, shape, key: &key, query };
+                let found = self.database(sink, &rows);
+                self.problems.extend(found);
             }
         }
     }
 
-    /// Whether the rows fit the database they go to, as far as that is known without asking it.
-    fn database(&mut self, sink: &Sink, rows: (&SchemaRef, Shape, &[String])) {
-        let Some(table) = sink.target.database() else { return };
+    /// What keeps rows from the database they go to, as far as that is known without asking it.
+    fn database(&self, sink: &Sink, rows: &databases::Rows<'_>) -> Option<Problem> {
+        let table = sink.target.database()?;
         let (error, place) = match databases::url_error(&sink.target) {
             Some(error) => (error, &table.url.place),
-            None if table.url.reveal().contains("${") => return,
-            None => match databases::sink(self.project, sink, sink.name.as_str(), rows) {
-                Some(Err(error)) => (error, &table.table.place),
-                _ => return,
-            },
+            None if table.url.reveal().contains("${") => return None,
+            None => {
+                let made = databases::sink(self.project, sink, sink.name.as_str(), rows)?;
+                (made.err()?, &table.table.place)
+            }
         };
-        let mut found = problem("T0315", error.message, error.detail, place.clone());
-        found.hint = error.hint;
-        self.problems.push(found);
+        let found = problem("T0315", error.message, error.detail, place.clone());
+        Some(Problem { hint: error.hint, ..found })
     }
 
     fn dashboards_and_alerts(&mut self) {

@@ -10,7 +10,7 @@ use thalweg_connect::sinks::{mysql, postgres};
 use thalweg_core::schema::ColumnType;
 use thalweg_core::{Error, Result};
 use thalweg_project::{Mode as Written, Project, Sink, Target};
-use thalweg_stream::program::Shape;
+use thalweg_stream::program::{Shape, StreamQuery};
 
 /// What is wrong with the URL of a target; nothing while a secret of it is missing, which is told
 /// elsewhere.
@@ -23,22 +23,31 @@ pub(crate) fn url_error(target: &Target) -> Option<Error> {
     if url.contains("${") { None } else { check(url).err() }
 }
 
-/// The sink of rows of `schema` and `shape`, whose own key is `key`; none when its target is no
-/// database.
+/// Rows as their pipeline hands them over.
+pub(crate) struct Rows<'a> {
+    pub(crate) schema: &'a SchemaRef,
+    pub(crate) shape: Shape,
+    /// Their own key, where the project names none.
+    pub(crate) key: &'a [String],
+    /// The query they come from; none for rows of a source.
+    pub(crate) query: Option<&'a StreamQuery>,
+}
+
+/// The sink of rows; none when its target is no database.
 pub(crate) fn sink(
     project: &Project,
     sink: &Sink,
     pipeline: &str,
-    (schema, shape, key): (&SchemaRef, Shape, &[String]),
+    rows: &Rows<'_>,
 ) -> Option<Result<DatabaseSink>> {
     let table = sink.target.database()?;
     let declared = project.sink_key(sink);
-    let key = if declared.is_empty() { key.to_vec() } else { declared };
+    let key = if declared.is_empty() { rows.key.to_vec() } else { declared };
     let mode = match sink.mode.as_ref().map(|mode| mode.value) {
         Some(Written::Upsert) => Mode::Upsert { key },
         Some(Written::Append) => Mode::Append,
         Some(Written::Changelog) => Mode::Changelog,
-        None if shape == Shape::Updating => Mode::Upsert { key },
+        None if rows.shape == Shape::Updating => Mode::Upsert { key },
         None => Mode::Append,
     };
     let config = DatabaseConfig::new(table.url.reveal(), table.table.as_str(), mode);
@@ -46,18 +55,23 @@ pub(crate) fn sink(
         Target::Mysql(_) => mysql::sink,
         Target::Postgres(_) | Target::Console { .. } => postgres::sink,
     };
-    Some(make(config, pipeline, with_json(project, sink.from.as_str(), schema)))
+    Some(make(config, pipeline, with_json(project, sink.from.as_str(), rows)))
 }
 
-/// The columns of a source that are declared `json`, marked as such: their Arrow type says no more
-/// than text.
-fn with_json(project: &Project, from: &str, schema: &SchemaRef) -> SchemaRef {
-    let Some(source) = project.source(from) else { return Arc::clone(schema) };
+/// The columns that are declared `json` in their source and come from there as they are, marked as
+/// such: their Arrow type says no more than text.
+fn with_json(project: &Project, from: &str, rows: &Rows<'_>) -> SchemaRef {
+    let name = rows.query.map_or(from, |query| &query.source);
+    let columns = project.source(name).map_or(&[][..], |source| &source.columns);
     let is_json = |field: &Field| {
-        let declared = source.columns.iter().find(|column| column.name == *field.name());
+        let origin = match rows.query {
+            Some(query) => query.origin_of(field.name()),
+            None => Some(field.name().as_str()),
+        };
+        let declared = origin.and_then(|name| columns.iter().find(|column| column.name == name));
         declared.is_some_and(|column| column.kind == ColumnType::Json)
     };
-    let marked = schema.fields().iter().map(|field| match is_json(field) {
+    let marked = rows.schema.fields().iter().map(|field| match is_json(field) {
         true => {
             let mark = ("ARROW:extension:name".to_owned(), "arrow.json".to_owned());
             field.as_ref().clone().with_metadata([mark].into())

@@ -419,8 +419,8 @@ impl Parcel {
         shape: Shape,
         key: &[String],
     ) -> Result<Box<dyn thalweg_core::sink::Sink>> {
-        let rows = (schema, shape, key);
-        if let Some(made) = databases::sink(&self.project, sink, pipeline, rows) {
+        let rows = databases::Rows { schema, shape, key, query: self.query() };
+        if let Some(made) = databases::sink(&self.project, sink, pipeline, &rows) {
             return Ok(Box::new(made?));
         }
         let config = match sink.target {

@@ -129,11 +129,17 @@ fn every_type_arrives_exactly_in_both_databases() {
         "[project]\nname = \"types\"\n[source.rows]\nfile.path = \"rows.jsonl\"\n\
          format.json = {{}}\nkey = [\"id\"]\n{columns}\n"
     );
+    text.push_str(
+        "[stream.picked]\nsql = \"SELECT id, extra AS kept, upper(extra) AS changed \
+         FROM (SELECT * FROM rows WHERE id > 1) AS picked\"\n",
+    );
     for (kind, url) in KINDS.iter().zip([&in_postgres.url, &in_mysql.url]) {
-        text.push_str(&format!(
-            "[sink.{kind}]\nfrom = \"rows\"\n{kind}.url = \"{url}\"\n{kind}.table = \"rows_of\"\n\
-             mode = \"upsert\"\n"
-        ));
+        for (from, table) in [("rows", "rows_of"), ("picked", "picked")] {
+            text.push_str(&format!(
+                "[sink.{from}_{kind}]\nfrom = \"{from}\"\n{kind}.url = \"{url}\"\n\
+                 {kind}.table = \"{table}\"\nmode = \"upsert\"\n"
+            ));
+        }
     }
     let project = Project::new(&text);
     project.write(
@@ -193,6 +199,15 @@ fn every_type_arrives_exactly_in_both_databases() {
         in_mysql.rows("SELECT json_value(extra, '$.a[0]') FROM rows_of WHERE id > 1"),
         ["1"]
     );
+
+    // A column that a stream passes on is what it was; what it makes of one is text.
+    let types = "SELECT data_type FROM information_schema.columns \
+                 WHERE table_name = 'picked' ORDER BY ordinal_position";
+    assert_eq!(in_postgres.rows(types), ["bigint", "json", "text"]);
+    let checks = "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS \
+                  WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = 'picked'";
+    assert_eq!(in_mysql.rows(checks), ["json_valid(`kept`)"]);
+    assert_eq!(in_postgres.rows("SELECT kept FROM picked"), [json.as_str()]);
 }
 
 #[test]

@@ -32,11 +32,39 @@ async fn a_wrong_login_is_told_without_the_password() {
     check(&unknown, ErrorKind::Invalid, "Check the user and password");
     let missing = open_error(&format!("{}_missing", database.url)).await;
     check(&missing, ErrorKind::Invalid, "Create the database");
-    let plain = open_error(&format!("{}?sslmode=require", database.url)).await;
-    check(&plain, ErrorKind::Unavailable, "sslmode");
 
     let config = DatabaseConfig::new(database.url_of("thalweg", "s3cret"), "trades", Mode::Append);
     assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[tokio::test]
+async fn tls_is_used_and_checked_as_the_url_says() {
+    // As the binary does; another test of this process may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = restartable();
+    let mut database = Database::make(&server.url).await;
+    let authority = server.folder().join("ca.pem");
+    let authority = authority.to_str().expect("a path in UTF-8");
+    let unknown = open_error(&format!("{}?sslmode=verify-ca", database.url)).await;
+    check(&unknown, ErrorKind::Unavailable, "`sslmode` and `sslrootcert`");
+    let is_encrypted = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                        WHERE application_name = 'thalweg' AND datname = current_database()";
+    for (options, encrypted) in [
+        (String::new(), "t"),
+        ("?sslmode=disable".to_owned(), "f"),
+        ("?sslmode=require".to_owned(), "t"),
+        (format!("?sslmode=verify-ca&sslrootcert={authority}"), "t"),
+        (format!("?sslmode=verify-full&sslrootcert={authority}"), "t"),
+    ] {
+        let mut sink = trade_sink(&format!("{}{options}", database.url), Mode::Append);
+        if let Err(error) = sink.open().await {
+            panic!("{options:?}: {}", error.chain());
+        }
+        database.check(is_encrypted, &[encrypted]).await;
+        drop(sink);
+        let others = format!("SELECT 1 WHERE NOT EXISTS ({is_encrypted})");
+        database.wait_for(&others).await;
+    }
 }
 
 #[tokio::test]
