@@ -7,15 +7,17 @@
 #                           remove the folder: the server cannot outlive the test that holds stdin
 #
 # The server listens on a free port of 127.0.0.1 only, with a password of its own that the URL
-# holds. It does not fsync: what would be lost with the machine is lost with the test. PostgreSQL
+# holds, and offers TLS, with a certificate for `localhost` signed by DIR/ca.pem. It does not fsync: what would be lost with the machine is lost with the test. PostgreSQL
 # refuses to run as root, so under root everything runs as the account `postgres`, or, where there
 # is none, as `thalweg-test`, which is then made.
 #
-# Needs the programs of the Debian package `postgresql`, in /usr/lib/postgresql/*/bin or in PATH.
+# Needs `openssl`, and the programs of the Debian package `postgresql`, in /usr/lib/postgresql/*/bin or in PATH.
 # Under root the package is installed when they are missing; otherwise the script fails and names it.
 
 set -euo pipefail
 umask 077
+# shellcheck source=tests/services/certificates.sh
+. "$(dirname "$0")/certificates.sh"
 
 say() { echo "postgres.sh: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -103,6 +105,11 @@ make_cluster() {
     as_account "$programs/initdb" --pgdata="$folder/data" --username=thalweg --encoding=UTF8 \
         --locale=C --auth=scram-sha-256 --pwfile="$folder/password" --no-sync \
         >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; fail "initdb failed"; }
+    make_certificates "$folder" >>"$folder/initdb.log" 2>&1 ||
+        { cat "$folder/initdb.log" >&2; fail "openssl failed"; }
+    printf '%s\n' "ssl = on" "ssl_cert_file = '$folder/server.pem'" \
+        "ssl_key_file = '$folder/server.key'" |
+        as_account tee -a "$folder/data/postgresql.conf" >/dev/null
 }
 
 # Starts the server of $folder on $port.

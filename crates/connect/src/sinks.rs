@@ -5,5 +5,7 @@
 //! choice of what a foreign stamp means, which the pipeline makes.
 
 pub mod console;
+pub mod database;
+pub mod mysql;
 pub mod postgres;
 pub mod webhook;

@@ -75,6 +75,7 @@ const PAGES: &[(&str, &str)] = &[
     (WRONG_KIND, include_str!("codes/T0311.md")),
     (NO_SUCH_FILTER, include_str!("codes/T0312.md")),
     ("T0313", include_str!("codes/T0313.md")),
+    ("T0315", include_str!("codes/T0315.md")),
     (SECRET_MISSING, include_str!("codes/T0401.md")),
     (ENV_FILE, include_str!("codes/T0402.md")),
     (SECRET_IN_FILE, include_str!("codes/T0403.md")),

@@ -151,6 +151,13 @@ impl<'a> Entry<'a> {
         self.child(key).read_secret()
     }
 
+    /// As [`Entry::secret`], with its place.
+    pub(crate) fn spanned_secret(self, key: &str) -> Option<Spanned<Secret>> {
+        let child = self.child(key);
+        let place = child.node?.place.clone();
+        Some(Spanned { value: child.read_secret()?, place })
+    }
+
     /// As [`Entry::secret`], of this entry.
     pub(crate) fn read_secret(self) -> Option<Secret> {
         let text: String = self.read()?;

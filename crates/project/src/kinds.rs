@@ -21,7 +21,7 @@ pub(crate) use dashboard::{Known, is_relation, relation_name};
 pub use job::{CallMethod, ExportFormat, Job, Task, TaskAction, TaskDay};
 pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
 pub use runtime::{DiskBudget, Runtime, Server};
-pub use sink::{Mode, PostgresTable, Sink, Target};
+pub use sink::{DatabaseTable, Mode, Sink, Target};
 pub use source::{
     Binance, BinanceEndpoint, Check, Clean, Cleaning, Connector, CsvFormat, FileInput, FilePlace,
     Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, JsonFormat, JsonLayout, Keep, Locale,

@@ -36,12 +36,12 @@ pub use files::ProjectFiles;
 pub use json_schema::schema;
 pub use kinds::{
     Alert, Band, Binance, BinanceEndpoint, CallMethod, Candidate, ChampionRule, Check, Clean,
-    Cleaning, Connector, CsvFormat, Dashboard, DiskBudget, Emit, Evaluation, ExportFormat,
-    FileInput, FilePlace, Filter, Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job,
-    JsonFormat, JsonLayout, Keep, KpiFormat, Locale, Location, Mode, Model, Notice, Notify,
-    OnInvalid, Pages, PagesBy, Panel, PanelKind, Partition, PollEmit, PostgresTable, Roll, Runtime,
-    S3, Server, Sink, Source, Stream, Table, TableFormat, TableInput, TableMode, TablePlace,
-    Target, Task, TaskAction, TaskDay, Training, View, ViewInput, Websocket,
+    Cleaning, Connector, CsvFormat, Dashboard, DatabaseTable, DiskBudget, Emit, Evaluation,
+    ExportFormat, FileInput, FilePlace, Filter, Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows,
+    Http, Job, JsonFormat, JsonLayout, Keep, KpiFormat, Locale, Location, Mode, Model, Notice,
+    Notify, OnInvalid, Pages, PagesBy, Panel, PanelKind, Partition, PollEmit, Roll, Runtime, S3,
+    Server, Sink, Source, Stream, Table, TableFormat, TableInput, TableMode, TablePlace, Target,
+    Task, TaskAction, TaskDay, Training, View, ViewInput, Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

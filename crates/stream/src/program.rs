@@ -5,6 +5,7 @@
 //! their beginning: each runs it, since a pipeline is one stream (S8).
 
 mod forecasts;
+mod origin;
 
 use std::sync::Arc;
 

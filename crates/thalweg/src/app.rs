@@ -6,6 +6,7 @@
 
 mod control;
 pub(crate) mod data_folder;
+pub(crate) mod databases;
 mod house;
 mod jobs;
 mod layers;

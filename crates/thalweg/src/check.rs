@@ -19,8 +19,8 @@ use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
 use thalweg_core::schema::{source_schema, with_topic};
 use thalweg_jobs::Schedule;
 use thalweg_project::{
-    Emit, Loaded, Mode as SinkMode, Model, Project, SqlText, Stream, Table, TableInput, Target,
-    TaskAction, View, ViewInput,
+    Emit, Loaded, Mode as SinkMode, Model, Project, Sink, SqlText, Stream, Table, TableInput,
+    Target, TaskAction, View, ViewInput,
 };
 use thalweg_stream::intake::prepare_checks;
 use thalweg_stream::program::{self, Shape, StreamQuery, visible};
@@ -29,6 +29,7 @@ use thalweg_stream::sql::{Named, Names, Planner};
 
 use self::models::CheckedModel;
 pub(crate) use self::panels::{PanelStream, Panels};
+use crate::app::databases;
 
 /// A project whose SQL is typed.
 pub(crate) struct Checked {
@@ -323,6 +324,7 @@ impl Typing<'_> {
                     (None, Some(stream)) => (stream.visible(), stream.shape, stream.key.clone()),
                     (None, None) => continue,
                 };
+            let known = self.problems.len();
             for column in &sink.key {
                 if columns.column_with_name(column.as_str()).is_none() {
                     let near = thalweg_core::problem::nearest(
@@ -364,7 +366,28 @@ impl Typing<'_> {
                     sink.name.place.clone(),
                 ));
             }
+            if self.problems.len() == known {
+                let query = self.checked.streams.get(from);
+                let rows = databases::Rows { schema: &columns, shape, key: &key, query };
+                let found = self.database(sink, &rows);
+                self.problems.extend(found);
+            }
         }
+    }
+
+    /// What keeps rows from the database they go to, as far as that is known without asking it.
+    fn database(&self, sink: &Sink, rows: &databases::Rows<'_>) -> Option<Problem> {
+        let table = sink.target.database()?;
+        let (error, place) = match databases::url_error(&sink.target) {
+            Some(error) => (error, &table.url.place),
+            None if table.url.reveal().contains("${") => return None,
+            None => {
+                let made = databases::sink(self.project, sink, sink.name.as_str(), rows)?;
+                (made.err()?, &table.table.place)
+            }
+        };
+        let found = problem("T0315", error.message, error.detail, place.clone());
+        Some(Problem { hint: error.hint, ..found })
     }
 
     fn dashboards_and_alerts(&mut self) {

@@ -5,7 +5,7 @@ use super::{Group, Key, Kind, Shape, key, planned};
 
 pub(super) const GROUPS: &[Group] = &[Group {
     path: "sink.*",
-    keys: &["postgres", "console", "mysql", "topic", "webhook", "parquet", "avro", "csv", "json"],
+    keys: &["postgres", "mysql", "console", "topic", "webhook", "parquet", "avro", "csv", "json"],
     is_required: true,
     noun: "a target",
 }];
@@ -40,6 +40,26 @@ pub(super) const KEYS: &[Key] = &[
     )
     .example("speed_table")
     .required(),
+    key(
+        "sink.*.mysql",
+        Shape::Table,
+        "A table of a MySQL or MariaDB database, made from the schema if it is not there. Exactly \
+         once.",
+    ),
+    key(
+        "sink.*.mysql.url",
+        Shape::Secret,
+        "The database; with `?ssl-mode=VERIFY_IDENTITY` over TLS that is checked.",
+    )
+    .example("${MYSQL_URL}")
+    .required(),
+    key(
+        "sink.*.mysql.table",
+        Shape::Text,
+        "The table, with its database if that is not the one of the URL.",
+    )
+    .example("by_state")
+    .required(),
     key("sink.*.console", Shape::Table, "Lines on standard output. At least once."),
     key(
         "sink.*.console.every",
@@ -61,9 +81,6 @@ pub(super) const KEYS: &[Key] = &[
          GROUP BY columns of the stream.",
     )
     .example(r#"["symbol"]"#),
-    planned("sink.*.mysql", Shape::Table, "A table of a MySQL database."),
-    key("sink.*.mysql.url", Shape::Secret, "The database.").example("${MYSQL_URL}"),
-    key("sink.*.mysql.table", Shape::Text, "The table.").example("by_state"),
     planned("sink.*.topic", Shape::Table, "A topic of the log."),
     key("sink.*.topic.name", Shape::Text, "Its name.").example("by-state"),
     planned("sink.*.webhook", Shape::Table, "A request per row."),

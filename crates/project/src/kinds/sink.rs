@@ -27,7 +27,9 @@ pub struct Sink {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A table of a PostgreSQL database.
-    Postgres(PostgresTable),
+    Postgres(DatabaseTable),
+    /// A table of a MySQL or MariaDB database.
+    Mysql(DatabaseTable),
     /// Lines on standard output.
     Console {
         /// Time between two prints. Default 1 s.
@@ -35,12 +37,31 @@ pub enum Target {
     },
 }
 
-/// A table of a PostgreSQL database.
+impl Target {
+    /// The table of a database, if that is what it is.
+    pub fn database(&self) -> Option<&DatabaseTable> {
+        match self {
+            Self::Postgres(table) | Self::Mysql(table) => Some(table),
+            Self::Console { .. } => None,
+        }
+    }
+
+    /// The key of the project file that names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Mysql(_) => "mysql",
+            Self::Console { .. } => "console",
+        }
+    }
+}
+
+/// A table of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PostgresTable {
+pub struct DatabaseTable {
     /// The database.
-    pub url: Secret,
-    /// The table, possibly with its schema.
+    pub url: Spanned<Secret>,
+    /// The table, possibly with its schema, which in MySQL is its database.
     pub table: Spanned<String>,
 }
 
@@ -65,10 +86,14 @@ from_text! {
 }
 
 pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Sink> {
-    let postgres = entry.child("postgres").written().map(|postgres| {
-        let (url, table) = (postgres.secret("url"), postgres.spanned("table"));
-        Some(Target::Postgres(PostgresTable { url: url?, table: table? }))
-    });
+    let table = |kind: &str| {
+        entry.child(kind).written().map(|database| {
+            let (url, table) = (database.spanned_secret("url"), database.spanned("table"));
+            Some(DatabaseTable { url: url?, table: table? })
+        })
+    };
+    let postgres = table("postgres").map(|table| table.map(Target::Postgres));
+    let mysql = table("mysql").map(|table| table.map(Target::Mysql));
     let console = entry
         .child("console")
         .written()
@@ -77,7 +102,7 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Sink> {
     Some(Sink {
         name: name.clone(),
         from: entry.spanned("from")?,
-        target: postgres.or(console)??,
+        target: postgres.or(mysql).or(console)??,
         mode,
         key,
     })

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use thalweg_connect::sinks::console::{ConsoleConfig, ConsoleSink};
-use thalweg_connect::sinks::postgres::{Mode as PostgresMode, PostgresConfig, PostgresSink};
 use thalweg_connect::sinks::webhook::{WebhookConfig, WebhookSink};
 use thalweg_core::table::Table as _;
 use thalweg_core::time::micros;
@@ -23,6 +22,7 @@ use thalweg_stream::results::Results;
 use thalweg_stream::sql::functions::window_of;
 use thalweg_stream::tail::Tail;
 
+use super::databases;
 use super::readers::Boundaries;
 use super::sources::{self, Places};
 use crate::check::models::{self, CheckedModel};
@@ -417,29 +417,21 @@ impl Parcel {
         shape: Shape,
         key: &[String],
     ) -> Result<Box<dyn thalweg_core::sink::Sink>> {
-        match &sink.target {
-            Target::Postgres(table) => {
-                let declared = self.project.sink_key(sink);
-                let key = if declared.is_empty() { key.to_vec() } else { declared };
-                let mode = match sink.mode.as_ref().map(|mode| mode.value) {
-                    Some(Mode::Upsert) => PostgresMode::Upsert { key },
-                    Some(Mode::Append) => PostgresMode::Append,
-                    Some(Mode::Changelog) => PostgresMode::Changelog,
-                    None if shape == Shape::Updating => PostgresMode::Upsert { key },
-                    None => PostgresMode::Append,
-                };
-                let config = PostgresConfig::new(table.url.reveal(), table.table.as_str(), mode);
-                Ok(Box::new(PostgresSink::new(config, pipeline, Arc::clone(schema))?))
-            }
-            Target::Console { every } => {
-                let config = ConsoleConfig { every: *every, ..ConsoleConfig::default() };
-                Ok(Box::new(ConsoleSink::new(
-                    config,
-                    sink.name.as_str(),
-                    Box::new(std::io::stdout()),
-                    self.shared.env.clock.clone(),
-                )))
-            }
+        let rows = databases::Rows { schema, shape, key, query: self.query() };
+        if let Some(made) = databases::sink(&self.project, sink, pipeline, &rows) {
+            return Ok(Box::new(made?));
         }
+        let config = match sink.target {
+            Target::Console { every } => ConsoleConfig { every, ..ConsoleConfig::default() },
+            Target::Postgres(_) | Target::Mysql(_) => {
+                return Err(Error::internal("a database is no console"));
+            }
+        };
+        Ok(Box::new(ConsoleSink::new(
+            config,
+            sink.name.as_str(),
+            Box::new(std::io::stdout()),
+            self.shared.env.clock.clone(),
+        )))
     }
 }

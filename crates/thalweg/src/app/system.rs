@@ -21,7 +21,7 @@ use thalweg_core::time::Timestamp;
 use thalweg_jobs::Scheduler;
 use thalweg_lake::LakeTable;
 use thalweg_log::EmbeddedLog;
-use thalweg_project::{Connector, Project, TableInput, Target, ViewInput};
+use thalweg_project::{Connector, Project, TableInput, ViewInput};
 use thalweg_stream::engine::{SystemColumn, SystemTable};
 use thalweg_stream::sql::Planner;
 
@@ -420,14 +420,9 @@ impl World {
                 if self.project.table(&delivery.name).is_some() {
                     continue;
                 }
-                let kind =
-                    match self.project.sinks.iter().find(|it| it.name.as_str() == delivery.name) {
-                        Some(sink) => match sink.target {
-                            Target::Postgres(_) => "postgres",
-                            Target::Console { .. } => "console",
-                        },
-                        None => "webhook",
-                    };
+                let sinks = &self.project.sinks;
+                let sink = sinks.iter().find(|sink| sink.name.as_str() == delivery.name);
+                let kind = sink.map_or("webhook", |sink| sink.target.kind());
                 rows.push(json!({
                     "name": delivery.name, "pipeline": delivery.pipeline, "kind": kind,
                     "guarantee": delivery.guarantee.to_string(), "state": delivery.state.word(),

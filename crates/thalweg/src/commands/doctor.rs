@@ -10,7 +10,7 @@ use arrow::array::AsArray as _;
 use serde_json::json;
 use thalweg_core::env::Clock;
 use thalweg_core::time::Timestamp;
-use thalweg_project::{Connector, Project, Target};
+use thalweg_project::{Connector, Project};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::place::Place;
@@ -232,7 +232,7 @@ async fn reach(project: &Project, findings: &mut Findings) {
         }
     }
     for sink in &project.sinks {
-        if let Target::Postgres(target) = &sink.target {
+        if let Some(target) = sink.target.database() {
             connect(format!("sink {}", sink.name.as_str()), target.url.reveal(), findings).await;
         }
     }
@@ -250,7 +250,7 @@ async fn connect(name: String, url: &str, findings: &mut Findings) {
     };
     let default = match url.scheme() {
         "postgres" | "postgresql" => 5432,
-        "mysql" => 3306,
+        "mysql" | "mariadb" => 3306,
         "ws" | "http" => 80,
         _ => 443,
     };

@@ -45,7 +45,7 @@ const READINGS: &str = r#"{"meter":"a","ts":"2026-01-05T10:00:00Z","kwh":1.5}
 "#;
 
 /// In the order of `--help`; a folder of `examples/` each, and one that is nearly empty.
-const TEMPLATES: [Template; 4] = [
+const TEMPLATES: &[Template] = &[
     Template {
         name: "market-lambda",
         files: &[("thalweg.toml", super::run::DEMO)],
@@ -68,6 +68,15 @@ const TEMPLATES: [Template; 4] = [
         offline: with_simulated_prices,
     },
     Template {
+        name: "insurance",
+        files: &[
+            ("thalweg.toml", include_str!("../../../../examples/insurance/thalweg.toml")),
+            ("data/claims.csv", include_str!("../../../../examples/insurance/data/claims.csv")),
+        ],
+        env: "",
+        offline: simulated,
+    },
+    Template {
         name: "empty",
         files: &[("thalweg.toml", EMPTY), ("readings.jsonl", READINGS)],
         env: "",
@@ -77,7 +86,7 @@ const TEMPLATES: [Template; 4] = [
 
 /// Names of the templates, for `--template`.
 pub(crate) fn templates() -> PossibleValuesParser {
-    PossibleValuesParser::new(TEMPLATES.map(|template| template.name))
+    PossibleValuesParser::new(TEMPLATES.iter().map(|template| template.name))
 }
 
 pub(super) fn run(args: &InitArgs, place: &Place) -> Result<u8, Failure> {
@@ -131,7 +140,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(cannot)
 }
 
-/// market-lambda with the feed of the built-in simulator, without PostgreSQL and the webhook.
+/// A project with the feed of the built-in simulator, and with what needs other servers commented out.
 fn simulated(text: &str) -> String {
     let mut made = String::new();
     // Whether the table that the line is in needs another server.
@@ -182,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_template_is_a_project_without_a_problem() {
-        for template in &TEMPLATES {
+        for template in TEMPLATES {
             let files = files_of(template);
             let bytes: BTreeMap<PathBuf, Vec<u8>> =
                 files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thalweg_core::env::Env;
 use thalweg_core::query::Query;
 use thalweg_core::{Error, ErrorKind};
-use thalweg_project::{Connector, Project, Secret, Target};
+use thalweg_project::{Connector, Project, Secret};
 use thalweg_simulator::{Feed, MarketConfig, Running, Simulator, SimulatorConfig, Token};
 
 use super::place::Place;
@@ -136,7 +136,7 @@ pub(super) async fn demo(
             finnhub.url = Secret::new(url.clone());
         }
     }
-    project.sinks.retain(|sink| !matches!(sink.target, Target::Postgres(_)));
+    project.sinks.retain(|sink| sink.target.database().is_none());
     eprintln!("the demo runs examples/market-lambda against a simulated exchange;");
     eprintln!("its PostgreSQL sink and its webhook are left out. Data: {}", folder.display());
     let request = Request { data: folder.join(".thalweg"), drain: None, http: Some(args.http) };

@@ -157,6 +157,40 @@ fn check(project: &Project) -> (Said, Vec<Value>) {
     (said, problems)
 }
 
+/// Mistakes with databases, marked as above.
+const DATABASES: &str = r#"[project]
+name = "databases"
+
+[source.claims]
+file.path = "claims.csv"
+format.csv = {}
+columns = { state = "text not null", charge = "decimal(38,31)" }
+
+[sink.another_server]
+from = "claims"
+mysql.url = "postgres://user@localhost/claims"
+           #^ T0315
+mysql.table = "claims"
+
+[sink.wrong_parameter]
+from = "claims"
+postgres.url = "postgres://user@localhost/claims?sslmod=require"
+              #^ T0315
+postgres.table = "claims"
+
+[sink.no_such_type]
+from = "claims"
+mysql.url = "mysql://user@localhost/claims"
+mysql.table = "claims"
+             #^ T0315
+
+[sink.no_such_name]
+from = "claims"
+postgres.url = "postgres://user@localhost/claims"
+postgres.table = "a.b.c"
+                #^ T0315
+"#;
+
 /// Places and codes that a text marks: the column of each `^` in the line above it.
 fn marks(text: &str) -> Vec<(u64, u64, String)> {
     let mut marks = Vec::new();
@@ -201,6 +235,12 @@ SELECT n FROM (
 #[test]
 fn types_that_do_not_fit_are_shown_at_their_place_in_checks_and_subqueries() {
     told(TYPES);
+}
+
+#[test]
+fn what_a_database_cannot_take_is_known_before_it_is_asked() {
+    assert_eq!(marks(DATABASES).len(), 4);
+    told(DATABASES);
 }
 
 #[test]

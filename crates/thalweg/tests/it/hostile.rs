@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::postgres::Restartable;
+use crate::postgres::{self, Database};
 use crate::project::Project;
 use crate::support::{Process, Simulator, capture, run, thalweg, wait_for, webhook};
 
@@ -178,9 +178,9 @@ fn beyond_the_budget_of_the_disk_the_source_waits_for_its_holder_and_then_goes_o
     let folder = tempfile::tempdir().expect("a folder");
     let simulator =
         Simulator::replay(&padded_messages(folder.path(), 3_000, 16_000), &["--speed", "max"]);
-    let server = Restartable::start();
+    let server = postgres::restartable();
     server.stop();
-    let database = server.database();
+    let database = Database::of(&server);
     let project = Project::new(&format!(
         "[runtime]\ndisk = \"24MB\"\ncheckpoint.every = \"200ms\"\n{FROM_FEED}\
          finnhub.url = \"{}\"\n[sink.copy]\nfrom = \"trades\"\npostgres.url = \"{}\"\n\

@@ -1,4 +1,4 @@
-//! The binary, run whole: real processes, a real PostgreSQL, recorded trades.
+//! The binary, run whole: real processes, a real PostgreSQL and MariaDB, recorded trades.
 //!
 //! The recorded data is looked for in `THALWEG_DATA`, else in `../shared/data` beside the checkout.
 //! A test that needs it and finds none says so and passes; with `CI=true` it fails.
@@ -7,11 +7,14 @@ mod check;
 mod clock;
 mod crash;
 mod crypto_forecast;
+mod databases;
 mod files;
 mod hostile;
 mod http;
+mod insurance;
 mod merged;
 mod models;
+mod mysql;
 mod originals;
 mod postgres;
 mod project;
@@ -19,6 +22,7 @@ mod recorded;
 mod relations;
 mod robust;
 mod serve;
+mod services;
 mod steering;
 mod support;
 mod tables;

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::postgres::{Database, Restartable};
+use crate::postgres::{self, Database};
 use crate::project::Project;
 use crate::support::{Simulator, capture, run, wait_for};
 
@@ -153,9 +153,9 @@ fn a_second_instance_is_refused_with_the_pid_of_the_first() {
 #[test]
 fn a_database_that_is_away_holds_up_nobody_and_gets_everything_when_it_is_back() {
     let Some(capture) = capture() else { return };
-    let server = Restartable::start();
+    let server = postgres::restartable();
     server.stop();
-    let database = server.database();
+    let database = Database::of(&server);
     let project = Project::market_from_file(&capture, None, &database.url);
     let process = project.start(&["--http", "127.0.0.1:0"]);
     wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));

@@ -66,6 +66,7 @@ pub(crate) fn thalweg() -> Command {
         "THALWEG_COLOR",
         "FINNHUB_TOKEN",
         "DATABASE_URL",
+        "MYSQL_URL",
         "OPS_WEBHOOK",
         "NO_COLOR",
     ] {

@@ -19,7 +19,8 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo};
 use sqlx::{Postgres, Type};
 
-use super::kind::{EPOCH_DAYS, EPOCH_MICROS, Kind};
+use super::types::{EPOCH_DAYS, EPOCH_MICROS, oids};
+use crate::sinks::database::kind::Kind;
 
 /// A column in the Arrow type [`Kind::staged`], not empty, to be bound as an array.
 pub(super) struct ArrayParameter {
@@ -30,7 +31,7 @@ pub(super) struct ArrayParameter {
 impl Type<Postgres> for ArrayParameter {
     /// Not asked: each value knows its own type, which [`Encode::produces`] tells.
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Kind::Text.oids().1)
+        PgTypeInfo::with_oid(oids(Kind::Text).1)
     }
 }
 
@@ -41,7 +42,7 @@ impl Encode<'_, Postgres> for ArrayParameter {
     }
 
     fn produces(&self) -> Option<PgTypeInfo> {
-        Some(PgTypeInfo::with_oid(self.kind.oids().1))
+        Some(PgTypeInfo::with_oid(oids(self.kind).1))
     }
 }
 
@@ -50,7 +51,7 @@ impl ArrayParameter {
         let values = self.values.as_ref();
         buffer.extend_from_slice(&1_i32.to_be_bytes());
         buffer.extend_from_slice(&i32::from(values.null_count() > 0).to_be_bytes());
-        buffer.extend_from_slice(&self.kind.oids().0.0.to_be_bytes());
+        buffer.extend_from_slice(&oids(self.kind).0.0.to_be_bytes());
         buffer.extend_from_slice(&i32::try_from(values.len())?.to_be_bytes());
         buffer.extend_from_slice(&1_i32.to_be_bytes());
 
@@ -115,7 +116,7 @@ impl ArrayParameter {
                     buffer.extend_from_slice(values.value(row).as_bytes());
                 })
             }
-            Kind::Bytea => {
+            Kind::Bytes => {
                 let values = values.as_binary::<i32>();
                 write_elements(buffer, values, |buffer, row| {
                     buffer.extend_from_slice(values.value(row));

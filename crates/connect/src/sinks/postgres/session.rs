@@ -4,32 +4,59 @@
 //! own for a server that fell silent; no error, log line or `Debug` shows the password; a session
 //! that has seen an error is dropped by its owner, never used again.
 //!
-//! What is asked of the server is in [`super::target`] and [`super::stamps`].
+//! Tables and rows are in [`super::target`].
 
-use std::future::Future;
 use std::time::Duration;
 
+use arrow::array::ArrayRef;
+use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres};
-use thalweg_core::{Error, ErrorKind, Result, problem};
-use url::Url;
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Postgres, Row as _,
+    TypeInfo as _,
+};
+use thalweg_core::{Error, ErrorKind, Result};
+
+use super::types;
+use crate::sinks::database::address::{SILENCE, UrlForm, is_tls, within};
+use crate::sinks::database::kind::Kind;
+use crate::sinks::database::server::{Server, Session, Sql, Target, Value};
 
 /// A statement with its arguments bound.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
-/// How much longer than the server's own limit we wait for its answer.
-const SILENCE: Duration = Duration::from_secs(5);
+/// What it is called.
+const NAME: &str = "PostgreSQL";
+
+/// Longest name PostgreSQL keeps, in bytes; it cuts longer ones without an error.
+const NAME_BYTES_MAX: usize = 63;
+
+const URL: UrlForm = UrlForm {
+    name: NAME,
+    schemes: &["postgres", "postgresql"],
+    port: 5432,
+    keys: &[
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "host",
+        "port",
+        "application_name",
+        "options",
+    ],
+};
 
 /// Where the server is and how long we wait for it.
-pub(super) struct Server {
+pub(super) struct PostgresServer {
     options: PgConnectOptions,
     address: String,
     connect_timeout: Duration,
     statement_timeout: Duration,
 }
 
-impl Server {
+impl PostgresServer {
     /// Reads the URL; the error never shows it.
     pub(super) fn new(
         url: &str,
@@ -43,32 +70,85 @@ impl Server {
         };
         Ok(Self { options, address, connect_timeout, statement_timeout })
     }
+}
 
-    /// Connects and logs in.
-    pub(super) async fn connect(&self) -> Result<Session> {
+#[async_trait]
+impl Server for PostgresServer {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn name_problem(&self, name: &str) -> Option<String> {
+        match name {
+            "" => Some("is empty".to_owned()),
+            name if name.contains('\0') => Some("contains NUL".to_owned()),
+            name if name.len() > NAME_BYTES_MAX => {
+                Some(format!("is longer than the {NAME_BYTES_MAX} bytes PostgreSQL keeps"))
+            }
+            _ => None,
+        }
+    }
+
+    fn has(&self, _kind: Kind) -> bool {
+        true
+    }
+
+    fn place(&self, kind: Kind, values: ArrayRef) -> Result<(ArrayRef, usize), String> {
+        Ok(types::place(kind, values))
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Session>> {
         let connecting = PgConnection::connect_with(&self.options);
-        let connection = within(self.connect_timeout, &self.address, "connecting", connecting);
-        Ok(Session {
+        let place = (NAME, self.address.as_str());
+        let connection = within(self.connect_timeout, place, "connecting", connecting, fold);
+        Ok(Box::new(PostgresSession {
             connection: connection.await?,
             address: self.address.clone(),
             statement_timeout: self.statement_timeout,
-        })
+        }))
     }
 }
 
 /// An open connection.
-pub(super) struct Session {
+pub(super) struct PostgresSession {
     connection: PgConnection,
     address: String,
     statement_timeout: Duration,
 }
 
-impl Session {
-    /// Begins a transaction whose statements have a time limit.
-    ///
+impl PostgresSession {
+    /// Runs a statement and returns the number of rows the server reports.
+    pub(super) async fn run(&mut self, doing: &str, statement: Statement) -> Result<u64> {
+        let limit = self.statement_timeout + SILENCE;
+        let executed = statement.execute(&mut self.connection);
+        Ok(within(limit, (NAME, &self.address), doing, executed, fold).await?.rows_affected())
+    }
+
+    /// Runs a query of few rows.
+    pub(super) async fn rows(&mut self, doing: &str, statement: Statement) -> Result<Vec<PgRow>> {
+        let limit = self.statement_timeout + SILENCE;
+        let fetched = statement.fetch_all(&mut self.connection);
+        within(limit, (NAME, &self.address), doing, fetched, fold).await
+    }
+
+    /// Turns a column of a fetched row that did not decode into an error.
+    pub(super) fn misread(error: sqlx::Error) -> Error {
+        Error::internal("PostgreSQL's catalog has an unexpected shape").with_source(error)
+    }
+
+    /// Takes the lock named `name` until the transaction ends. Statements after this one see what
+    /// earlier holders committed.
+    async fn lock(&mut self, name: String) -> Result<()> {
+        let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(name);
+        self.run("waiting for another writer", lock).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Session for PostgresSession {
     /// A role may have turned `synchronous_commit` off; then a crash of the server could forget a
     /// commit we were told of, so it is turned on.
-    pub(super) async fn begin(&mut self) -> Result<()> {
+    async fn begin(&mut self) -> Result<()> {
         let limit_ms = self.statement_timeout.as_millis();
         let begin = sqlx::raw_sql(AssertSqlSafe(format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
@@ -80,14 +160,14 @@ impl Session {
         )));
         let limit = self.statement_timeout + SILENCE;
         let began = begin.execute(&mut self.connection);
-        within(limit, &self.address, "beginning a transaction", began).await.map(drop)
+        let place = (NAME, self.address.as_str());
+        within(limit, place, "beginning a transaction", began, fold).await.map(drop)
     }
 
-    /// Commits. After an error the outcome is not known, except when the server itself refused.
-    pub(super) async fn commit(&mut self) -> Result<()> {
+    async fn commit(&mut self) -> Result<()> {
         let limit = self.statement_timeout + SILENCE;
         let committed = sqlx::raw_sql("COMMIT").execute(&mut self.connection);
-        match within(limit, &self.address, "committing", committed).await {
+        match within(limit, (NAME, &self.address), "committing", committed, fold).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind == ErrorKind::Unavailable => Err(error
                 .with_detail("Whether the commit took place is not known; the stamp will tell.")),
@@ -95,45 +175,41 @@ impl Session {
         }
     }
 
-    /// Runs a statement and returns the number of rows the server reports.
-    pub(super) async fn execute(&mut self, doing: &str, statement: Statement) -> Result<u64> {
-        let limit = self.statement_timeout + SILENCE;
-        let executed = statement.execute(&mut self.connection);
-        Ok(within(limit, &self.address, doing, executed).await?.rows_affected())
+    async fn hold(&mut self, target: &Target, pipeline: &str) -> Result<()> {
+        self.lock(format!("thalweg stamp of {target} by {pipeline}")).await
     }
 
-    /// Runs a query of few rows.
-    pub(super) async fn fetch(&mut self, doing: &str, statement: Statement) -> Result<Vec<PgRow>> {
-        let limit = self.statement_timeout + SILENCE;
-        let fetched = statement.fetch_all(&mut self.connection);
-        within(limit, &self.address, doing, fetched).await
+    async fn hold_schema(&mut self, target: &Target) -> Result<()> {
+        self.lock(format!("thalweg sinks of {}", target.schema)).await
     }
 
-    /// Turns a column of a fetched row that did not decode into an error.
-    pub(super) fn misread(error: sqlx::Error) -> Error {
-        Error::internal("PostgreSQL's catalog has an unexpected shape").with_source(error)
+    async fn execute(&mut self, doing: &str, sql: Sql) -> Result<u64> {
+        self.run(doing, bound(sql)).await
     }
 
-    /// Takes the lock named `name` until the transaction ends. Statements after this one see what
-    /// earlier holders committed.
-    pub(super) async fn lock(&mut self, name: String) -> Result<()> {
-        let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(name);
-        self.execute("waiting for another writer", lock).await.map(drop)
+    async fn fetch(&mut self, doing: &str, sql: Sql) -> Result<Vec<Vec<Value>>> {
+        let rows = self.rows(doing, bound(sql)).await?;
+        let cells = |row: &PgRow| (0..row.len()).map(|column| value(row, column)).collect();
+        rows.iter().map(cells).collect::<Result<_, _>>().map_err(Self::misread)
     }
 }
 
-/// Waits for an answer, for a time.
-async fn within<T>(
-    limit: Duration,
-    address: &str,
-    doing: &str,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T> {
-    match tokio::time::timeout(limit, answer).await {
-        Ok(answer) => answer.map_err(|error| fold(address, doing, error)),
-        Err(_) => Err(Error::unavailable(format!("PostgreSQL at {address} does not answer"))
-            .with_detail(format!("It was silent for {} s while {doing}.", limit.as_secs_f32()))),
+fn value(row: &PgRow, column: usize) -> Result<Value, sqlx::Error> {
+    match row.column(column).type_info().name() {
+        "INT8" => row.try_get(column).map(Value::Number),
+        _ => row.try_get(column).map(Value::Text),
     }
+}
+
+fn bound(sql: Sql) -> Statement {
+    let mut statement = sqlx::query(AssertSqlSafe(sql.text));
+    for value in sql.values {
+        statement = match value {
+            Value::Text(text) => statement.bind(text),
+            Value::Number(number) => statement.bind(number),
+        };
+    }
+    statement
 }
 
 /// Says what an error means for the caller.
@@ -146,7 +222,7 @@ fn fold(address: &str, doing: &str, error: sqlx::Error) -> Error {
                     .with_source(error.into_error())
             }
         },
-        sqlx::Error::Tls(error) => {
+        error if is_tls(&error) => {
             Error::unavailable(format!("cannot speak TLS with PostgreSQL at {address}"))
                 .with_hint("The URL's `sslmode` and `sslrootcert` say what is asked of the server.")
                 .with_source(error)
@@ -184,35 +260,11 @@ fn refused(address: &str, doing: &str, error: PgDatabaseError) -> Error {
     folded.with_source(error)
 }
 
-/// Keys a connection URL may have after the `?`.
-const URL_KEYS: [&str; 8] =
-    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "application_name", "options"];
-
-/// Reads a connection URL. An unescaped `?`, `#` or `@` of a password moves the rest of it into
-/// another part of the URL, so no part is ever shown, nor handed to a library that might log it.
+/// Reads a connection URL.
 fn options(url: &str) -> Result<PgConnectOptions> {
-    let wrong = |detail: &str| {
-        Error::invalid("the PostgreSQL URL cannot be read").with_detail(detail).with_hint(
-            "It has the form postgres://user:password@host:5432/database; in the password, write \
-             `%40` for `@`, `%2F` for `/`, `%3F` for `?` and `%23` for `#`.",
-        )
-    };
-    let parsed = Url::parse(url).map_err(|error| wrong(&format!("It has an {error}.")))?;
-    if !matches!(parsed.scheme(), "postgres" | "postgresql") {
-        return Err(wrong("It does not begin with postgres://."));
-    }
-    if parsed.fragment().is_some() {
-        return Err(wrong("It has a `#`."));
-    }
-    for (key, _) in parsed.query_pairs() {
-        if !URL_KEYS.contains(&&*key) {
-            let nearest = problem::nearest(&key, URL_KEYS);
-            let meant = nearest.map(|name| format!(" Did you mean `{name}`?")).unwrap_or_default();
-            return Err(wrong(&format!("It has an unknown parameter after the `?`.{meant}")));
-        }
-    }
+    let parsed = URL.read(url)?;
     let options = PgConnectOptions::from_url(&parsed).map_err(|_| {
-        wrong("A parameter after the `?` has a wrong value, or an escape is wrong.")
+        URL.wrong("A parameter after the `?` has a wrong value, or an escape is wrong.")
     })?;
     let options = match options.get_application_name() {
         Some(_) => options,
@@ -240,7 +292,7 @@ mod tests {
 
     #[track_caller]
     fn check(url: &str, expected: Result<&str, &str>) {
-        match (Server::new(url, SILENCE, SILENCE), expected) {
+        match (PostgresServer::new(url, SILENCE, SILENCE), expected) {
             (Ok(server), Ok(address)) => assert_eq!(server.address, address),
             (Err(error), Err(part)) => {
                 let text = format!("{} {error:?}", error.chain());

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use thalweg_connect::sinks::postgres::{Mode, PostgresConfig, PostgresSink};
+use thalweg_connect::sinks::database::{DatabaseConfig, Mode};
+use thalweg_connect::sinks::mysql;
 use thalweg_core::sink::Sink;
 use thalweg_core::{Error, ErrorKind};
 
-use super::server::{Database, Restartable};
-use super::{hand_over, stamp, trade_schema, trade_sink, trades, upsert};
+use super::server::{Database, restartable};
+use super::trade_sink;
+use crate::{hand_over, stamp, trade_schema, trades, upsert};
 
 async fn open_error(url: &str) -> Error {
     trade_sink(url, Mode::Append).open().await.expect_err("it cannot be opened")
@@ -30,17 +32,44 @@ async fn a_wrong_login_is_told_without_the_password() {
     check(&unknown, ErrorKind::Invalid, "Check the user and password");
     let missing = open_error(&format!("{}_missing", database.url)).await;
     check(&missing, ErrorKind::Invalid, "Create the database");
-    let plain = open_error(&format!("{}?sslmode=require", database.url)).await;
-    check(&plain, ErrorKind::Unavailable, "sslmode");
 
-    let config = PostgresConfig::new(database.url_of("thalweg", "s3cret"), "trades", Mode::Append);
+    let config = DatabaseConfig::new(database.url_of("thalweg", "s3cret"), "trades", Mode::Append);
     assert!(!format!("{config:?}").contains("s3cret"));
 }
 
 #[tokio::test]
+async fn tls_is_used_and_checked_as_the_url_says() {
+    // As the binary does; another test of this process may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = restartable();
+    let mut database = Database::make(&server.url).await;
+    database.run("CREATE USER careful IDENTIFIED BY 's3cret' REQUIRE SSL").await;
+    database.run("GRANT ALL ON *.* TO careful").await;
+    let careful = database.url_of("careful", "s3cret");
+    let authority = server.folder().join("ca.pem");
+    let authority = authority.to_str().expect("a path in UTF-8");
+
+    let plain = open_error(&format!("{careful}?ssl-mode=DISABLED")).await;
+    check(&plain, ErrorKind::Invalid, "Check the user and password");
+    let unknown = open_error(&format!("{careful}?ssl-mode=VERIFY_CA")).await;
+    check(&unknown, ErrorKind::Unavailable, "`ssl-mode` and `ssl-ca`");
+    for options in [
+        String::new(),
+        "?ssl-mode=REQUIRED".to_owned(),
+        format!("?ssl-mode=VERIFY_CA&ssl-ca={authority}"),
+        format!("?ssl-mode=VERIFY_IDENTITY&ssl-ca={authority}"),
+    ] {
+        let mut sink = trade_sink(&format!("{careful}{options}"), Mode::Append);
+        if let Err(error) = sink.open().await {
+            panic!("{options:?}: {}", error.chain());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_was_down_is_written_to_when_it_is_up() {
-    let server = Restartable::start();
-    let mut database = server.database().await;
+    let server = restartable();
+    let mut database = Database::make(&server.url).await;
     let url = database.url.clone();
     let mut sink = trade_sink(&url, upsert(&["symbol"]));
     let epochs = [(1, trades(&[("A", 1)])), (2, trades(&[("A", 2), ("B", 2)]))];
@@ -62,23 +91,23 @@ async fn a_server_that_was_down_is_written_to_when_it_is_up() {
     server.start_again();
     let committed = hand_over(&mut sink, &epochs).await.expect("the server is up");
     assert_eq!(committed.rows_written, 2);
-    database = server.connect_to(name).await;
+    database = Database::connect(&server.url, name).await;
     database.check("SELECT * FROM trades ORDER BY symbol", &["A|2", "B|2"]).await;
 }
 
 #[tokio::test]
 async fn no_wait_is_without_end() {
     let mut database = Database::shared().await;
-    let mut config = PostgresConfig::new(&database.url, "trades", Mode::Append);
+    let mut config = DatabaseConfig::new(&database.url, "trades", Mode::Append);
     config.statement_timeout = Duration::from_millis(100);
-    let mut sink = PostgresSink::new(config, "changes", trade_schema()).expect("it fits");
+    let mut sink = mysql::sink(config, "changes", trade_schema()).expect("it fits");
     let epochs = [(1, trades(&[("A", 1)]))];
     sink.open().await.expect("it can be made");
     sink.write(1, &epochs[0].1).await.expect("it only stages");
-    database.run("BEGIN; LOCK TABLE trades IN ACCESS EXCLUSIVE MODE").await;
+    database.run("LOCK TABLES trades WRITE").await;
     let error = sink.commit(&stamp(1)).await.expect_err("the table is locked");
     check(&error, ErrorKind::Unavailable, "timeout");
-    database.run("ROLLBACK").await;
+    database.run("UNLOCK TABLES").await;
     hand_over(&mut sink, &epochs).await.expect("the table is free");
     database.check("SELECT * FROM trades", &["A|1"]).await;
 
@@ -86,22 +115,25 @@ async fn no_wait_is_without_end() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = silent.local_addr().expect("it is bound").to_string();
     let mut config =
-        PostgresConfig::new(format!("postgres://u:s3cret@{address}/d"), "trades", Mode::Append);
+        DatabaseConfig::new(format!("mysql://u:s3cret@{address}/d"), "trades", Mode::Append);
     config.connect_timeout = Duration::from_millis(100);
-    let mut sink = PostgresSink::new(config, "changes", trade_schema()).expect("it fits");
+    let mut sink = mysql::sink(config, "changes", trade_schema()).expect("it fits");
     let error = sink.open().await.expect_err("nobody answers");
-    check(&error, ErrorKind::Unavailable, &format!("PostgreSQL at {address} does not answer"));
+    check(&error, ErrorKind::Unavailable, &format!("MySQL at {address} does not answer"));
 }
 
 #[tokio::test]
 async fn a_row_the_table_refuses_stops_the_sink_and_says_why() {
     let mut database = Database::shared().await;
+    let columns = "symbol varchar(3) CHARACTER SET utf8mb4, price bigint";
     database
-        .run("CREATE TABLE trades (symbol text, price bigint CONSTRAINT small CHECK (price < 10))")
+        .run(&format!("CREATE TABLE trades ({columns}, CONSTRAINT small CHECK (price < 10))"))
         .await;
     let mut sink = trade_sink(&database.url, Mode::Append);
     let outcome = hand_over(&mut sink, &[(1, trades(&[("A", 1), ("B", 11)]))]).await;
-    check(&outcome.expect_err("11 is refused"), ErrorKind::Invalid, "violates check constraint");
+    check(&outcome.expect_err("11 is refused"), ErrorKind::Invalid, "`small` failed");
+    let outcome = hand_over(&mut sink, &[(1, trades(&[("A", 1), ("AAPL", 1)]))]).await;
+    check(&outcome.expect_err("nothing is cut"), ErrorKind::Invalid, "Data too long for column");
     database.check("SELECT * FROM trades", &[]).await;
     assert_eq!(sink.open().await.expect("it opens"), None, "the stamp did not move either");
 }

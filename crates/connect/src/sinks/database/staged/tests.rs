@@ -2,11 +2,21 @@
 //! map that is simply overwritten, and chunks that lose nothing.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use arrow::array::{Float64Array, Int32Array};
+use arrow::array::{Float64Array, Int32Array, StringArray};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use proptest::prelude::*;
 
 use super::*;
+use crate::sinks::database::layout::Layout;
+use crate::sinks::database::server::Server;
+use crate::sinks::database::{Mode, OPERATION, OPERATION_DELETE};
+use crate::sinks::postgres;
+
+fn server() -> Box<dyn Server> {
+    postgres::server("postgres://localhost/db", Duration::ZERO, Duration::ZERO).expect("a URL")
+}
 
 fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
     let fields = columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true));
@@ -21,8 +31,8 @@ fn upsert(key: &[&str]) -> Mode {
 fn everything_that_stands_against_a_layout_is_listed() {
     let list = DataType::List(Arc::new(Field::new("item", DataType::Int32, true)));
     let columns = [("symbol", DataType::Utf8), ("path", list), (OPERATION, DataType::Utf8)];
-    check(&columns, &upsert(&["symbl"]), &["no type for List", "did you mean `symbol`?"]);
-    check(&columns, &Mode::Append, &["cannot be appended", "no type for List"]);
+    check(&columns, &upsert(&["symbl"]), &["no type for list", "did you mean `symbol`?"]);
+    check(&columns, &Mode::Append, &["cannot be appended", "no type for list"]);
     check(&columns[..1], &upsert(&[]), &["needs a key"]);
     check(&columns[..1], &upsert(&["symbol", "symbol"]), &["given twice"]);
     check(&[("a", DataType::Int32), ("a", DataType::Int32)], &Mode::Append, &["two columns"]);
@@ -31,7 +41,9 @@ fn everything_that_stands_against_a_layout_is_listed() {
 
 #[track_caller]
 fn check(columns: &[(&str, DataType)], mode: &Mode, parts: &[&str]) {
-    let Err(error) = Layout::new(schema(columns), mode) else { panic!("{columns:?} is taken") };
+    let Err(error) = Layout::new(schema(columns), mode, server().as_ref()) else {
+        panic!("{columns:?} is taken")
+    };
     let text = error.chain();
     for part in parts {
         assert!(text.contains(part), "{part:?} in {text}");
@@ -40,14 +52,16 @@ fn check(columns: &[(&str, DataType)], mode: &Mode, parts: &[&str]) {
 
 #[test]
 fn zeros_and_nans_are_one_key_each() {
-    let layout = Layout::new(schema(&[("x", DataType::Float64)]), &upsert(&["x"]));
+    let layout =
+        Layout::new(schema(&[("x", DataType::Float64)]), &upsert(&["x"]), server().as_ref());
     let layout = layout.expect("a float can be a key");
     let values = vec![0.0, -0.0, f64::NAN, -f64::NAN, f64::from_bits(0x7ff8_0000_0000_0001)];
     let rows = RecordBatch::try_new(
         schema(&[("x", DataType::Float64)]),
         vec![Arc::new(Float64Array::from(values))],
     );
-    let (staged, _) = layout.stage(1, &rows.expect("one column")).expect("no null");
+    let (staged, _) =
+        layout.stage(1, &rows.expect("one column"), server().as_ref()).expect("no null");
     let last = LastPerKey::of(&[staged], &layout.key).expect("it can be keyed");
     assert_eq!((last.puts, last.superseded), (vec![(0, 1), (0, 4)], 3));
 }
@@ -75,12 +89,12 @@ proptest! {
     #[test]
     fn the_last_row_of_each_key_is_kept(epochs in epochs()) {
         let input = batch(&[]).schema();
-        let layout = Layout::new(input, &upsert(&["k"])).expect("k is a column");
+        let layout = Layout::new(input, &upsert(&["k"]), server().as_ref()).expect("k is a column");
         let mut staged = Vec::new();
         let mut expected = HashMap::new();
         let mut handed = 0;
         for (epoch, rows) in (1..).zip(&epochs) {
-            staged.push(layout.stage(epoch, &batch(rows)).expect("no null").0);
+            staged.push(layout.stage(epoch, &batch(rows), server().as_ref()).expect("no null").0);
             for (key, value, delete) in rows {
                 expected.insert(*key, (!delete).then(|| value.clone()));
                 handed += 1;

@@ -2,12 +2,14 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use thalweg_connect::sinks::postgres::{Mode, PostgresConfig, PostgresSink};
+use thalweg_connect::sinks::database::{DatabaseConfig, Mode};
+use thalweg_connect::sinks::postgres;
 use thalweg_core::ErrorKind;
 use thalweg_core::sink::Sink;
 
 use super::server::Database;
-use super::{hand_over, schema, stamp, trade_schema, trade_sink, trades, upsert};
+use super::trade_sink;
+use crate::{hand_over, schema, stamp, trade_schema, trades, upsert};
 
 const COLUMNS: &str = "SELECT column_name, data_type, is_nullable FROM information_schema.columns \
                        WHERE table_name = 'trades' ORDER BY ordinal_position";
@@ -118,8 +120,8 @@ async fn names_are_taken_as_they_are_written() {
     let odd = "x\"; DROP TABLE y; --";
     let rows = schema(&[("Symbol", DataType::Utf8), (odd, DataType::Int64)]);
     let table = "Lake 1.T\"; DROP TABLE y; --";
-    let config = PostgresConfig::new(&database.url, table, upsert(&["Symbol"]));
-    let mut sink = PostgresSink::new(config, "changes", rows.clone()).expect("they are names");
+    let config = DatabaseConfig::new(&database.url, table, upsert(&["Symbol"]));
+    let mut sink = postgres::sink(config, "changes", rows.clone()).expect("they are names");
     let columns = trades(&[("AAPL", 1), ("AAPL", 2)]).columns().to_vec();
     let batch = RecordBatch::try_new(rows, columns).expect("the same types");
     hand_over(&mut sink, &[(1, batch)]).await.expect("every name is quoted");
@@ -142,8 +144,8 @@ async fn what_is_not_a_table_is_refused() {
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("is not a table"), "{}", error.chain());
 
-    let config = PostgresConfig::new(&database.url, "nowhere.trades", Mode::Append);
-    let mut sink = PostgresSink::new(config, "changes", trade_schema()).expect("a name");
+    let config = DatabaseConfig::new(&database.url, "nowhere.trades", Mode::Append);
+    let mut sink = postgres::sink(config, "changes", trade_schema()).expect("a name");
     let error = sink.open().await.expect_err("there is no such schema");
     assert_eq!(error.kind, ErrorKind::Invalid, "{}", error.chain());
     assert!(error.hint.is_some_and(|hint| hint.contains("schema")));

@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::DataType;
-use thalweg_connect::sinks::postgres::{Mode, PostgresConfig, PostgresSink};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use thalweg_connect::sinks::database::{DatabaseConfig, Mode};
+use thalweg_connect::sinks::mysql;
 use thalweg_core::ErrorKind;
 use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
 
-use super::server::{Database, Server};
-use super::{hand_over, schema, stamp, trade_schema, trade_sink, trades, upsert};
+use super::server::{Database, OTHERS, losing_commits};
+use super::trade_sink;
+use crate::{changes, hand_over, stamp, trade_schema, trades, upsert};
 
 const TRADES: &str = "SELECT * FROM trades ORDER BY symbol, price";
 const STAMPS: &str = "SELECT target, pipeline, incarnation, epoch FROM thalweg_stamps";
@@ -49,10 +52,21 @@ async fn upsert_keeps_the_last_row_of_each_key() {
     assert_eq!(committed, Committed { rows_written: 2, rows_superseded: 2 });
     database.check(TRADES, &["A|3", "B|1"]).await;
 
-    sink.write(3, &trades(&[("C", 1), ("B", 5)])).await.expect("it only stages");
+    // A row that is new, one that is changed, one that stays what it is: one row each.
+    sink.write(3, &trades(&[("C", 1), ("B", 5), ("A", 3)])).await.expect("it only stages");
     let committed = sink.commit(&stamp(3)).await.expect("it is written");
-    assert_eq!(committed, Committed { rows_written: 2, rows_superseded: 0 });
+    assert_eq!(committed, Committed { rows_written: 3, rows_superseded: 0 });
     database.check(TRADES, &["A|3", "B|5", "C|1"]).await;
+}
+
+#[tokio::test]
+async fn keys_that_look_alike_are_not_one() {
+    let mut database = Database::shared().await;
+    let mut sink = trade_sink(&database.url, upsert(&["symbol"]));
+    let rows = [("a", 1), ("A", 2), ("a ", 3), ("ä", 4), ("a\u{308}", 5), ("🦀", 6), ("🦞", 7)];
+    let committed = hand_over(&mut sink, &[(1, trades(&rows))]).await.expect("it is written");
+    assert_eq!(committed.rows_written, 7);
+    database.check("SELECT count(*), count(DISTINCT price) FROM trades", &["7|7"]).await;
 }
 
 #[tokio::test]
@@ -68,26 +82,11 @@ async fn a_table_that_is_all_key_reports_its_rows() {
     }
 }
 
-/// Rows with an operation.
-fn changes(rows: &[(&str, Option<&str>, i64)]) -> RecordBatch {
-    let rows_schema =
-        schema(&[("symbol", DataType::Utf8), ("_op", DataType::Utf8), ("price", DataType::Int64)]);
-    RecordBatch::try_new(
-        rows_schema,
-        vec![
-            Arc::new(rows.iter().map(|row| Some(row.0)).collect::<StringArray>()),
-            Arc::new(rows.iter().map(|row| row.1).collect::<StringArray>()),
-            Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Int64Array>()),
-        ],
-    )
-    .expect("three columns of one length")
-}
-
 #[tokio::test]
 async fn a_delete_removes_its_key() {
     let mut database = Database::shared().await;
-    let config = PostgresConfig::new(&database.url, "trades", upsert(&["symbol"]));
-    let mut sink = PostgresSink::new(config, "changes", changes(&[]).schema()).expect("it fits");
+    let config = DatabaseConfig::new(&database.url, "trades", upsert(&["symbol"]));
+    let mut sink = mysql::sink(config, "changes", changes(&[]).schema()).expect("it fits");
     let rows = [("A", Some("insert"), 1), ("B", Some("update"), 1), ("C", None, 1)];
     hand_over(&mut sink, &[(1, changes(&rows))]).await.expect("it is written");
     database.check(TRADES, &["A|1", "B|1", "C|1"]).await;
@@ -106,13 +105,45 @@ async fn a_delete_removes_its_key() {
     database.check(TRADES, &["B|2", "C|1"]).await;
 }
 
+/// A decimal, an instant and a text as the key: compared as what they are. As doubles, the two
+/// decimals would be one.
+#[tokio::test]
+async fn a_key_of_any_type_is_found_again() {
+    let mut database = Database::shared().await;
+    let rows = |operation: &str, numbers: &[i128]| {
+        let count = numbers.len();
+        let amounts = Decimal128Array::from(numbers.to_vec());
+        let amounts = amounts.with_precision_and_scale(38, 2).expect("38 digits");
+        let at = vec![1_703_258_644_022_001; count];
+        let at = TimestampMicrosecondArray::from(at).with_timezone("UTC");
+        let columns: [(&str, ArrayRef); 4] = [
+            ("_op", Arc::new(StringArray::from(vec![operation; count]))),
+            ("amount", Arc::new(amounts)),
+            ("at", Arc::new(at)),
+            ("name", Arc::new(StringArray::from(vec!["x"; count]))),
+        ];
+        RecordBatch::try_from_iter(columns).expect("four columns of one length")
+    };
+    let (one, other) = (1_234_567_890_123_456_789_012, 1_234_567_890_123_456_789_013);
+    let first = rows("insert", &[one, other]);
+    let key = upsert(&["amount", "at", "name"]);
+    let config = DatabaseConfig::new(&database.url, "amounts", key);
+    let mut sink = mysql::sink(config, "changes", first.schema()).expect("it fits");
+    hand_over(&mut sink, &[(1, first.clone())]).await.expect("it is written");
+    database.check("SELECT count(*) FROM amounts", &["2"]).await;
+    sink.write(2, &rows("delete", &[one])).await.expect("it only stages");
+    sink.commit(&stamp(2)).await.expect("it is written");
+    let left = ["12345678901234567890.13|2023-12-22 15:24:04.022001|x"];
+    database.check("SELECT * FROM amounts", &left).await;
+}
+
 #[tokio::test]
 async fn a_changelog_says_what_each_row_does_and_when() {
     let mut database = Database::shared().await;
     let read = "SELECT symbol, price, _op, _epoch FROM trades ORDER BY _epoch, symbol, price";
 
-    let config = PostgresConfig::new(&database.url, "trades", Mode::Changelog);
-    let mut sink = PostgresSink::new(config, "changes", changes(&[]).schema()).expect("it fits");
+    let config = DatabaseConfig::new(&database.url, "trades", Mode::Changelog);
+    let mut sink = mysql::sink(config, "changes", changes(&[]).schema()).expect("it fits");
     let epochs = [
         (1, changes(&[("A", Some("insert"), 1)])),
         (2, changes(&[("A", Some("update"), 2), ("B", Some("delete"), 0)])),
@@ -131,9 +162,9 @@ async fn a_row_without_its_key_is_refused() {
     let database = Database::shared().await;
     let mut sink = trade_sink(&database.url, upsert(&["symbol"]));
     sink.open().await.expect("it can be made");
-    let columns = vec![
-        Arc::new(StringArray::from(vec![Some("A"), None])) as _,
-        Arc::new(Int64Array::from(vec![1, 2])) as _,
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec![Some("A"), None])),
+        Arc::new(Int64Array::from(vec![1, 2])),
     ];
     let rows = RecordBatch::try_new(trade_schema(), columns).expect("two columns");
     let error = sink.write(1, &rows).await.expect_err("no key");
@@ -157,12 +188,38 @@ async fn a_commit_of_nothing_moves_the_stamp() {
 async fn many_chunks_are_one_commit() {
     let mut database = Database::shared().await;
     let mut sink = trade_sink(&database.url, upsert(&["symbol"]));
-    let names: Vec<String> = (0..25_000).map(|number| format!("S{number}")).collect();
+    let names: Vec<String> = (0..25_500).map(|number| format!("S{number}")).collect();
     let rows: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
     let epochs = [(1, trades(&rows)), (2, trades(&rows[..5_000]))];
     let committed = hand_over(&mut sink, &epochs).await.expect("it is written");
-    assert_eq!(committed, Committed { rows_written: 25_000, rows_superseded: 5_000 });
-    database.check("SELECT count(*), count(DISTINCT xmin::text) FROM trades", &["25000|1"]).await;
+    assert_eq!(committed, Committed { rows_written: 25_500, rows_superseded: 5_000 });
+    database.check("SELECT count(*), sum(price) FROM trades", &["25500|25500"]).await;
+
+    // One row that the table refuses, in the last chunk, takes all of them back.
+    database.run("ALTER TABLE trades ADD CONSTRAINT small CHECK (price < 10)").await;
+    let mut rows: Vec<(&str, i64)> = rows.iter().map(|(name, _)| (*name, 2)).collect();
+    rows[25_499].1 = 10;
+    sink.write(3, &trades(&rows)).await.expect("it only stages");
+    sink.commit(&stamp(3)).await.expect_err("10 is refused");
+    database.check("SELECT count(*), sum(price) FROM trades", &["25500|25500"]).await;
+    database.check(STAMPS, &["trades|changes|home|2"]).await;
+}
+
+/// More columns than one statement of a thousand rows has parameters for.
+#[tokio::test]
+async fn wide_rows_are_written_in_smaller_statements() {
+    let mut database = Database::shared().await;
+    let names: Vec<String> = (0..100).map(|number| format!("c{number}")).collect();
+    let column = |number: i64| Arc::new((0..3_000).map(|row| row + number).collect::<Int64Array>());
+    let columns = names.iter().zip(0..).map(|(name, number)| (name, column(number) as ArrayRef));
+    let rows = RecordBatch::try_from_iter(columns).expect("columns of one length");
+    let config = DatabaseConfig::new(&database.url, "wide", Mode::Append);
+    let mut sink = mysql::sink(config, "changes", rows.schema()).expect("it fits");
+    let committed = hand_over(&mut sink, &[(1, rows)]).await.expect("it is written");
+    assert_eq!(committed.rows_written, 3_000);
+    database
+        .check("SELECT count(*), sum(c0), sum(c99 - c0) FROM wide", &["3000|4498500|297000"])
+        .await;
 }
 
 #[tokio::test]
@@ -181,69 +238,36 @@ async fn a_cut_between_write_and_commit_doubles_nothing() {
     database.check(TRADES, &["A|1", "B|2"]).await;
 }
 
-/// A server that waits for a standby that does not exist has committed, and cannot answer. What is
-/// cut off now is the commit of which the client cannot know the outcome.
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_doubles_nothing() {
-    let server = Server::start();
-    let mut database = server.database().await;
-    let mut sink = trade_sink(&database.url, Mode::Append);
-    let epochs = [(1, trades(&[("A", 1)])), (2, trades(&[("B", 2)])), (3, trades(&[("C", 3)]))];
-    let answering = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    hand_over(&mut sink, &epochs[..1]).await.expect("it is written");
-
-    // The connection is cut.
-    set_standby(&mut database, "nobody").await;
-    sink.write(2, &epochs[1].1).await.expect("it only stages");
-    let last = stamp(2);
-    let (outcome, ()) = tokio::join!(sink.commit(&last), async {
-        database.wait_for(answering).await;
-        database.cut_sinks().await;
-    });
-    let error = outcome.expect_err("the answer is lost");
-    assert_eq!(error.kind, ErrorKind::Unavailable, "{}", error.chain());
-    assert!(error.chain().contains("not known"), "{}", error.chain());
-    set_standby(&mut database, "").await;
-    let committed = hand_over(&mut sink, &epochs[..2]).await.expect("it connects again");
-    assert_eq!(committed, Committed::default(), "the stamp says that all is there");
-
-    // The caller gives up, and opens again while the commit is still under way.
-    set_standby(&mut database, "nobody").await;
-    sink.write(3, &epochs[2].1).await.expect("it only stages");
-    let last = stamp(3);
-    tokio::select! {
-        outcome = sink.commit(&last) => panic!("it is blocked, but gave {outcome:?}"),
-        () = database.wait_for(answering) => {}
+    let mut database = Database::shared().await;
+    let epochs = [(1, trades(&[("A", 1)])), (2, trades(&[("B", 2)]))];
+    let mut sink = trade_sink(&losing_commits(&database.url).await, Mode::Append);
+    for (number, all_so_far) in [(1, &["A|1"][..]), (2, &["A|1", "B|2"])] {
+        let outcome = hand_over(&mut sink, &epochs[..number]).await;
+        let error = outcome.expect_err("the answer is lost");
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{}", error.chain());
+        assert!(error.chain().contains("not known"), "{}", error.chain());
+        database.check(TRADES, all_so_far).await;
+        let committed = hand_over(&mut sink, &epochs[..number]).await.expect("it connects again");
+        assert_eq!(committed, Committed::default(), "the stamp says that all is there");
     }
-    sink.discard().await;
-    let (held, ()) = tokio::join!(sink.open(), async {
-        database.wait_for("SELECT 1 FROM pg_locks WHERE NOT granted").await;
-        set_standby(&mut database, "").await;
-    });
-    assert_eq!(held.expect("it waits for the commit"), Some(last));
-    database.check(TRADES, &["A|1", "B|2", "C|3"]).await;
+    database.check(TRADES, &["A|1", "B|2"]).await;
 }
 
-/// Makes every commit of the server wait for a standby that does not exist, or no longer.
-async fn set_standby(database: &mut Database, name: &str) {
-    database.run("CREATE TABLE IF NOT EXISTS probes (number integer)").await;
-    database.run(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).await;
-    database.run("SELECT pg_reload_conf()").await;
-    if name.is_empty() {
-        return;
-    }
-    // It takes effect at a time of the server's own, so commits are tried until one waits.
-    let waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    let mut probe = database.again().await;
-    loop {
-        tokio::select! {
-            () = probe.run("INSERT INTO probes VALUES (1)") => {}
-            () = database.wait_for(waiting) => break,
-        }
-    }
-    drop(probe);
-    database.run(&format!("SELECT pg_terminate_backend(pid) FROM ({waiting}) AS probe")).await;
-    database.wait_for(&format!("SELECT 1 WHERE NOT EXISTS ({waiting})")).await;
+#[tokio::test]
+async fn a_stamp_is_not_read_while_a_commit_is_under_way() {
+    let mut database = Database::shared().await;
+    let mut sink = trade_sink(&database.url, Mode::Append);
+    hand_over(&mut sink, &[(1, trades(&[("A", 1)]))]).await.expect("it is written");
+    let mut commit = database.again().await;
+    commit.run("START TRANSACTION; UPDATE thalweg_stamps SET epoch = 2").await;
+    let reading = format!("SELECT 1 {OTHERS} AND INFO LIKE '%FOR UPDATE'");
+    let (held, ()) = tokio::join!(sink.open(), async {
+        database.wait_for(&reading).await;
+        commit.run("COMMIT").await;
+    });
+    assert_eq!(held.expect("it waits for the commit"), Some(stamp(2)));
 }
 
 #[tokio::test]
@@ -253,17 +277,17 @@ async fn a_dropped_commit_has_no_effect() {
     let epochs = [(1, trades(&[("A", 1)]))];
     sink.open().await.expect("it can be made");
     sink.write(1, &epochs[0].1).await.expect("it only stages");
-    database.run("BEGIN; LOCK TABLE trades IN ACCESS EXCLUSIVE MODE").await;
+    database.run("LOCK TABLES trades WRITE").await;
     let last = stamp(1);
-    let blocked = "SELECT 1 FROM pg_stat_activity \
-                   WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let blocked = "SELECT 1 FROM information_schema.PROCESSLIST \
+                   WHERE DB = DATABASE() AND STATE LIKE 'Waiting for table metadata lock%'";
     tokio::select! {
         outcome = sink.commit(&last) => panic!("it is blocked, but gave {outcome:?}"),
         () = database.wait_for(blocked) => {}
     }
     let error = sink.write(2, &epochs[0].1).await.expect_err("it must be opened again");
     assert_eq!(error.kind, ErrorKind::Internal);
-    database.run("ROLLBACK").await;
+    database.run("UNLOCK TABLES").await;
 
     let committed = hand_over(&mut sink, &epochs).await.expect("it connects again");
     assert_eq!(committed.rows_written, 1);
@@ -362,8 +386,8 @@ async fn pipelines_that_share_a_table_have_stamps_of_their_own() {
     let mut database = Database::shared().await;
     let mut sink = trade_sink(&database.url, Mode::Append);
     hand_over(&mut sink, &[(5, trades(&[("A", 1)]))]).await.expect("it is written");
-    let config = PostgresConfig::new(&database.url, "trades", Mode::Append);
-    let mut other = PostgresSink::new(config, "others", trade_schema()).expect("it fits");
+    let config = DatabaseConfig::new(&database.url, "trades", Mode::Append);
+    let mut other = mysql::sink(config, "others", trade_schema()).expect("it fits");
     assert_eq!(other.open().await.expect("it opens"), None);
     let last = Stamp { pipeline: "others".to_owned(), ..stamp(1) };
     other.write(1, &trades(&[("B", 1)])).await.expect("it only stages");

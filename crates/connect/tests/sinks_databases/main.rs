@@ -1,20 +1,18 @@
-//! The PostgreSQL sink against a real server, seen from outside: what a pipeline hands over and what
+//! Sinks into databases against real servers, seen from outside: what a pipeline hands over and what
 //! any client reads from the database afterwards.
 //!
-//! The server comes from `tests/services/postgres.sh`. It is started once per run and stops when
+//! The servers come from `tests/services`. One of each kind is started once per run and stops when
 //! this process ends, however that happens; each test has a database of its own.
 
-mod commits;
-mod failures;
-mod server;
-mod tables;
-mod types;
+mod mysql;
+mod postgres;
+mod services;
 
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use thalweg_connect::sinks::postgres::{Mode, PostgresConfig, PostgresSink};
+use thalweg_connect::sinks::database::Mode;
 use thalweg_core::Result;
 use thalweg_core::sink::{Committed, Epoch, Sink, Stamp};
 
@@ -45,10 +43,19 @@ fn trades(rows: &[(&str, i64)]) -> RecordBatch {
         .expect("two columns of one length")
 }
 
-/// A sink of pipeline `changes` into table `trades`.
-fn trade_sink(url: &str, mode: Mode) -> PostgresSink {
-    PostgresSink::new(PostgresConfig::new(url, "trades", mode), "changes", trade_schema())
-        .expect("the configuration fits the rows")
+/// Rows with an operation.
+fn changes(rows: &[(&str, Option<&str>, i64)]) -> RecordBatch {
+    let rows_schema =
+        schema(&[("symbol", DataType::Utf8), ("_op", DataType::Utf8), ("price", DataType::Int64)]);
+    RecordBatch::try_new(
+        rows_schema,
+        vec![
+            Arc::new(rows.iter().map(|row| Some(row.0)).collect::<StringArray>()),
+            Arc::new(rows.iter().map(|row| row.1).collect::<StringArray>()),
+            Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Int64Array>()),
+        ],
+    )
+    .expect("three columns of one length")
 }
 
 /// Does what a pipeline does after a start or an error: asks what the target holds, and hands over

@@ -12,10 +12,11 @@ use arrow::datatypes::{Field, Int32Type, Schema};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use thalweg_connect::sinks::postgres::{Mode, PostgresConfig, PostgresSink};
+use thalweg_connect::sinks::database::{DatabaseConfig, Mode};
+use thalweg_connect::sinks::postgres;
 
-use super::hand_over;
 use super::server::Database;
+use crate::hand_over;
 
 /// Makes table `t` of a row number `n` and a column `v`, and writes the values to it.
 async fn write(database: &mut Database, field: Field, values: ArrayRef) {
@@ -27,8 +28,8 @@ async fn write(database: &mut Database, field: Field, values: ArrayRef) {
     )
     .expect("two columns of one length");
     database.run("DROP TABLE IF EXISTS t, thalweg_stamps").await;
-    let config = PostgresConfig::new(&database.url, "t", Mode::Append);
-    let mut sink = PostgresSink::new(config, "changes", rows.schema()).expect("it fits");
+    let config = DatabaseConfig::new(&database.url, "t", Mode::Append);
+    let mut sink = postgres::sink(config, "changes", rows.schema()).expect("it fits");
     let count = rows.num_rows() as u64;
     let committed = hand_over(&mut sink, &[(1, rows)]).await.expect("it is written");
     assert_eq!(committed.rows_written, count);

@@ -1,0 +1,137 @@
+//! What goes wrong between here and the server, and what the caller is told to do.
+
+use std::time::Duration;
+
+use thalweg_connect::sinks::database::{DatabaseConfig, Mode};
+use thalweg_connect::sinks::postgres;
+use thalweg_core::sink::Sink;
+use thalweg_core::{Error, ErrorKind};
+
+use super::server::{Database, restartable};
+use super::trade_sink;
+use crate::{hand_over, stamp, trade_schema, trades, upsert};
+
+async fn open_error(url: &str) -> Error {
+    trade_sink(url, Mode::Append).open().await.expect_err("it cannot be opened")
+}
+
+#[track_caller]
+fn check(error: &Error, kind: ErrorKind, part: &str) {
+    let text = format!("{}\n{error:?}", error.chain());
+    assert_eq!(error.kind, kind, "{text}");
+    assert!(text.contains(part), "{part:?} in {text}");
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_wrong_login_is_told_without_the_password() {
+    let database = Database::shared().await;
+    let wrong = open_error(&database.url_of("thalweg", "s3cret")).await;
+    check(&wrong, ErrorKind::Invalid, "Check the user and password");
+    let unknown = open_error(&database.url_of("nobody", "s3cret")).await;
+    check(&unknown, ErrorKind::Invalid, "Check the user and password");
+    let missing = open_error(&format!("{}_missing", database.url)).await;
+    check(&missing, ErrorKind::Invalid, "Create the database");
+
+    let config = DatabaseConfig::new(database.url_of("thalweg", "s3cret"), "trades", Mode::Append);
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[tokio::test]
+async fn tls_is_used_and_checked_as_the_url_says() {
+    // As the binary does; another test of this process may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = restartable();
+    let mut database = Database::make(&server.url).await;
+    let authority = server.folder().join("ca.pem");
+    let authority = authority.to_str().expect("a path in UTF-8");
+    let unknown = open_error(&format!("{}?sslmode=verify-ca", database.url)).await;
+    check(&unknown, ErrorKind::Unavailable, "`sslmode` and `sslrootcert`");
+    let is_encrypted = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                        WHERE application_name = 'thalweg' AND datname = current_database()";
+    for (options, encrypted) in [
+        (String::new(), "t"),
+        ("?sslmode=disable".to_owned(), "f"),
+        ("?sslmode=require".to_owned(), "t"),
+        (format!("?sslmode=verify-ca&sslrootcert={authority}"), "t"),
+        (format!("?sslmode=verify-full&sslrootcert={authority}"), "t"),
+    ] {
+        let mut sink = trade_sink(&format!("{}{options}", database.url), Mode::Append);
+        if let Err(error) = sink.open().await {
+            panic!("{options:?}: {}", error.chain());
+        }
+        database.check(is_encrypted, &[encrypted]).await;
+        drop(sink);
+        let others = format!("SELECT 1 WHERE NOT EXISTS ({is_encrypted})");
+        database.wait_for(&others).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_was_down_is_written_to_when_it_is_up() {
+    let server = restartable();
+    let mut database = Database::make(&server.url).await;
+    let url = database.url.clone();
+    let mut sink = trade_sink(&url, upsert(&["symbol"]));
+    let epochs = [(1, trades(&[("A", 1)])), (2, trades(&[("A", 2), ("B", 2)]))];
+    hand_over(&mut sink, &epochs[..1]).await.expect("it is written");
+    sink.write(2, &epochs[1].1).await.expect("it only stages");
+    drop(database);
+    server.stop();
+
+    let error = sink.commit(&stamp(2)).await.expect_err("the server is down");
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{}", error.chain());
+    let (_, place) = url.rsplit_once('@').expect("the URL has a user");
+    let (address, name) = place.rsplit_once('/').expect("the URL has a database");
+    check(
+        &hand_over(&mut sink, &epochs).await.expect_err("still"),
+        ErrorKind::Unavailable,
+        address,
+    );
+
+    server.start_again();
+    let committed = hand_over(&mut sink, &epochs).await.expect("the server is up");
+    assert_eq!(committed.rows_written, 2);
+    database = Database::connect(&server.url, name).await;
+    database.check("SELECT * FROM trades ORDER BY symbol", &["A|2", "B|2"]).await;
+}
+
+#[tokio::test]
+async fn no_wait_is_without_end() {
+    let mut database = Database::shared().await;
+    let mut config = DatabaseConfig::new(&database.url, "trades", Mode::Append);
+    config.statement_timeout = Duration::from_millis(100);
+    let mut sink = postgres::sink(config, "changes", trade_schema()).expect("it fits");
+    let epochs = [(1, trades(&[("A", 1)]))];
+    sink.open().await.expect("it can be made");
+    sink.write(1, &epochs[0].1).await.expect("it only stages");
+    database.run("BEGIN; LOCK TABLE trades IN ACCESS EXCLUSIVE MODE").await;
+    let error = sink.commit(&stamp(1)).await.expect_err("the table is locked");
+    check(&error, ErrorKind::Unavailable, "timeout");
+    database.run("ROLLBACK").await;
+    hand_over(&mut sink, &epochs).await.expect("the table is free");
+    database.check("SELECT * FROM trades", &["A|1"]).await;
+
+    // A listener that never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = silent.local_addr().expect("it is bound").to_string();
+    let mut config =
+        DatabaseConfig::new(format!("postgres://u:s3cret@{address}/d"), "trades", Mode::Append);
+    config.connect_timeout = Duration::from_millis(100);
+    let mut sink = postgres::sink(config, "changes", trade_schema()).expect("it fits");
+    let error = sink.open().await.expect_err("nobody answers");
+    check(&error, ErrorKind::Unavailable, &format!("PostgreSQL at {address} does not answer"));
+}
+
+#[tokio::test]
+async fn a_row_the_table_refuses_stops_the_sink_and_says_why() {
+    let mut database = Database::shared().await;
+    database
+        .run("CREATE TABLE trades (symbol text, price bigint CONSTRAINT small CHECK (price < 10))")
+        .await;
+    let mut sink = trade_sink(&database.url, Mode::Append);
+    let outcome = hand_over(&mut sink, &[(1, trades(&[("A", 1), ("B", 11)]))]).await;
+    check(&outcome.expect_err("11 is refused"), ErrorKind::Invalid, "violates check constraint");
+    database.check("SELECT * FROM trades", &[]).await;
+    assert_eq!(sink.open().await.expect("it opens"), None, "the stamp did not move either");
+}
