@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thalweg_core::env::Env;
 use thalweg_core::query::Query;
 use thalweg_core::{Error, ErrorKind};
-use thalweg_project::{Connector, Project, Secret, Target};
+use thalweg_project::{Channel, Connector, Project, Secret, Target};
 use thalweg_simulator::{Feed, MarketConfig, Simulator, SimulatorConfig, Token};
 
 use super::place::Place;
@@ -60,18 +60,31 @@ fn rows_read(app: &App) -> u64 {
 /// Starts the built-in simulator if a feed asks for it, and points those feeds at it.
 pub(super) async fn simulate_feeds(env: &Env, project: &mut Project) -> Result<(), Error> {
     for source in &mut project.sources {
-        let Connector::Finnhub(finnhub) = &mut source.connector else { continue };
-        if finnhub.url.reveal() != BUILT_IN {
+        let (url, token) = match &mut source.connector {
+            Connector::Finnhub(finnhub) => (&mut finnhub.url, Some(finnhub.token.reveal())),
+            Connector::Exchange(exchange) => (&mut exchange.url, None),
+            _ => continue,
+        };
+        if url.reveal() != BUILT_IN {
             continue;
         }
-        let token = Token::new(finnhub.token.reveal());
-        let config = SimulatorConfig {
+        let mut config = SimulatorConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            token,
             ..SimulatorConfig::default()
         };
+        config.token = token.map_or(config.token, Token::new);
         let simulator = Simulator::start(env, config).await?;
-        finnhub.url = Secret::new(simulator.finnhub_url());
+        match &mut source.connector {
+            Connector::Finnhub(finnhub) => finnhub.url = Secret::new(simulator.finnhub_url()),
+            Connector::Exchange(exchange) => {
+                exchange.url = Secret::new(match exchange.channel {
+                    Channel::Binance(_) => simulator.binance_stream_url(),
+                    Channel::Coinbase(_) => simulator.coinbase_url(),
+                    Channel::Kraken(channel) => simulator.kraken_url(!channel.is_v1()),
+                });
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
