@@ -12,7 +12,7 @@
 //!   in hand is kept. Every wait ends when the process stops.
 //!
 //! One task drives one source; nothing else appends to its partition. Decisions are pure functions
-//! in `backoff` and `gap`; this file does what they say.
+//! in `backoff`, `gap` and `ids`; this file does what they say.
 //!
 //! Rows of the store, kind [`FEED_KIND`], id `<source>/<partition>`: `{connection, keys}`, written
 //! before the first frame of each connection.
@@ -20,21 +20,22 @@
 //! Not here: making the topic, and what frames mean.
 
 mod backoff;
+mod follow;
 mod gap;
 mod group;
+mod ids;
+mod journal;
 mod status;
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::env::Env;
-use thalweg_core::log::{Durability, FetchLimit, Log};
-use thalweg_core::records::{batches, position};
+use thalweg_core::log::Log;
 use thalweg_core::source::{Source, SourceEvent};
 use thalweg_core::store::{Expected, Store};
 use thalweg_core::time::Timestamp;
@@ -44,10 +45,13 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use self::backoff::{Backoff, Watchdog};
+use self::follow::Ids;
 use self::gap::{GapRow, GapTracker, open_gap};
 use self::group::Group;
+use self::journal::{append_unless_overdue, last_frame};
 
 pub use self::gap::{GAP_KIND, Gap, GapState};
+pub use self::ids::{IdRule, IdScope};
 pub use self::status::{FeedReading, FeedState, FeedStatus};
 
 /// Kind of the store's rows that hold what a feed knows of itself.
@@ -71,6 +75,7 @@ pub struct Feed {
     rng: SmallRng,
     backoff: Backoff,
     gaps: GapTracker,
+    ids: Option<Ids>,
     // Number of the last connection that stood; none in the life of the data folder: 0.
     connection: u32,
     connections_here: u64,
@@ -116,11 +121,32 @@ impl Feed {
         store: Arc<dyn Store>,
         status: Arc<FeedStatus>,
     ) -> Result<()> {
+        Self::run_with_ids(env, source, log, partition, store, status, None).await
+    }
+
+    /// As [`Feed::run`], and every id that `ids` finds missing is in a gap too (S15).
+    ///
+    /// # Errors
+    ///
+    /// As [`Feed::run`]; `Invalid` when a path of the rule is none.
+    pub async fn run_with_ids(
+        env: &Env,
+        source: Box<dyn Source>,
+        log: Arc<dyn Log>,
+        partition: TopicPartition,
+        store: Arc<dyn Store>,
+        status: Arc<FeedStatus>,
+        ids: Option<IdRule>,
+    ) -> Result<()> {
         let name = partition.topic.rsplit_once('.').map_or(&*partition.topic, |(name, _)| name);
         let mut feed = Self {
             name: name.to_owned(),
             rng: env.rng(&format!("feed {partition}")),
             gaps: GapTracker::new(name, partition.partition, source.keys()),
+            ids: match &ids {
+                Some(rule) => Some(Ids::new(name, partition.partition, rule, env.clock.now())?),
+                None => None,
+            },
             env: env.clone(),
             source,
             log,
@@ -159,7 +185,14 @@ impl Feed {
                     // With the last sign of life at hand this gap is exact; if the store is away,
                     // the next start finds one from the last frame.
                     let rows = self.gaps.lost("the process was stopped");
-                    let _ = timeout(STOP_WAIT, put_gaps(&*self.store, &rows)).await;
+                    let _ = timeout(STOP_WAIT, async {
+                        put_gaps(&*self.store, &rows).await?;
+                        match &self.ids {
+                            Some(ids) => ids.put_note(&*self.store).await,
+                            None => Ok(()),
+                        }
+                    })
+                    .await;
                     return Ok(());
                 }
                 Ending::Paused => {
@@ -207,7 +240,8 @@ impl Feed {
         self.connection = row.connection;
         self.received_at = last.unwrap_or(Timestamp::MIN);
         let rows = self.gaps.resume(left_open, last, &row.keys);
-        self.save_gaps(rows).await
+        let Some(()) = self.save_gaps(rows).await? else { return Ok(None) };
+        self.take_up_ids().await
     }
 
     /// Connects and receives until the connection ends.
@@ -228,7 +262,11 @@ impl Feed {
         }
         let connected_at = self.env.clock.now();
         self.connection = self.connection.saturating_add(1);
+        if let Some(ids) = &mut self.ids {
+            ids.watch.connected();
+        }
         let Some(()) = self.save_connection().await? else { return Ok(Ending::Shutdown) };
+        let Some(()) = self.save_id_note(true).await? else { return Ok(Ending::Shutdown) };
         self.status.connected(connected_at, self.connections_here == 0);
         self.connections_here += 1;
         drop(busy);
@@ -280,10 +318,11 @@ impl Feed {
             let _busy = self.env.clock.busy();
             let Self { env, status, log, partition, .. } = self;
             let append = || append_unless_overdue(env, &**log, partition, batches.clone());
-            let Some(Some(())) = patiently(env, status, append).await? else { return Ok(None) };
+            let Some(Some(span)) = patiently(env, status, append).await? else { return Ok(None) };
             self.received_at = group.last_received_at();
             let (frames, bytes, oversized) = group.counts();
             self.status.received(frames, bytes, oversized, self.received_at);
+            let Some(()) = self.look_at_ids(&batches, span).await? else { return Ok(None) };
         }
         if !group.is_alive() {
             return Ok(Some(()));
@@ -430,49 +469,4 @@ where
             return Ok(None);
         }
     }
-}
-
-/// Appends; `None` when that took longer than [`STOP_WAIT`] after the process was told to stop.
-async fn append_unless_overdue(
-    env: &Env,
-    log: &dyn Log,
-    partition: &TopicPartition,
-    batches: Bytes,
-) -> Result<Option<()>> {
-    let overdue = async {
-        env.shutdown.cancelled().await;
-        let _ = timeout(STOP_WAIT, pending::<()>()).await;
-    };
-    tokio::select! {
-        biased;
-        appended = log.append(partition, batches, Durability::Synced) => appended.map(|_| Some(())),
-        () = overdue => Ok(None),
-    }
-}
-
-/// What the journal says of its newest frame.
-struct LastFrame {
-    received_at: Timestamp,
-    position: Option<Bytes>,
-}
-
-/// The newest frame of the partition; none when there is none.
-async fn last_frame(log: &dyn Log, partition: &TopicPartition) -> Result<Option<LastFrame>> {
-    let bounds = log.bounds(partition).await?;
-    if bounds.high_watermark <= bounds.log_start {
-        return Ok(None);
-    }
-    let limit = FetchLimit { bytes_max: 1, wait: Duration::ZERO };
-    let fetched = log.fetch(partition, bounds.high_watermark - 1, limit).await?;
-    let mut last: Option<LastFrame> = None;
-    for batch in batches(&fetched.batches) {
-        let batch = batch?;
-        let received_at = Timestamp::from_millis(batch.header.max_timestamp_ms);
-        let mut at = None;
-        for record in batch.records()? {
-            at = position(&record?).map(Bytes::copy_from_slice);
-        }
-        last = Some(LastFrame { received_at, position: at });
-    }
-    Ok(last)
 }

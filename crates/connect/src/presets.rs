@@ -5,7 +5,10 @@
 //! does nothing itself, and every part of it can be replaced by keys of the source.
 
 pub mod binance;
+pub mod coinbase;
+pub mod exchange;
 pub mod finnhub;
+pub mod kraken;
 
 use crate::codecs::json::JsonConfig;
 use crate::sources::websocket::WebSocketConfig;

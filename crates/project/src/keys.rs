@@ -248,6 +248,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
         source::KEYS,
         source::PAGE_KEYS,
         source::POLL_KEYS,
+        source::EXCHANGE_KEYS,
         source::PLACE_KEYS,
         source::FIRST_OF_KEYS,
         topic::KEYS,

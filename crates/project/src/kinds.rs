@@ -23,9 +23,10 @@ pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
 pub use runtime::{DiskBudget, Runtime, Server};
 pub use sink::{DatabaseTable, Mode, Sink, Target};
 pub use source::{
-    Binance, BinanceEndpoint, Check, Clean, Cleaning, Connector, CsvFormat, FileInput, FilePlace,
-    Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, JsonFormat, JsonLayout, Keep, Locale,
-    Location, Notice, OnInvalid, Pages, PagesBy, PollEmit, S3, Source, Websocket,
+    Binance, BinanceChannel, BinanceEndpoint, Channel, Check, Clean, Cleaning, CoinbaseChannel,
+    Connector, CsvFormat, Exchange, FileInput, FilePlace, Finnhub, Format, Heartbeat, HtmlFormat,
+    HtmlRows, Http, JsonFormat, JsonLayout, Keep, KrakenChannel, Locale, Location, Notice,
+    OnInvalid, Pages, PagesBy, PollEmit, S3, Source, Unique, Websocket,
 };
 pub use stream::{Emit, Stream};
 pub use table::{Partition, Roll, Table, TableFormat, TableInput, TableMode, TablePlace};

@@ -35,13 +35,14 @@ pub use codes::{codes, explain};
 pub use files::ProjectFiles;
 pub use json_schema::schema;
 pub use kinds::{
-    Alert, Band, Binance, BinanceEndpoint, CallMethod, Candidate, ChampionRule, Check, Clean,
-    Cleaning, Connector, CsvFormat, Dashboard, DatabaseTable, DiskBudget, Emit, Evaluation,
-    ExportFormat, FileInput, FilePlace, Filter, Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows,
-    Http, Job, JsonFormat, JsonLayout, Keep, KpiFormat, Locale, Location, Mode, Model, Notice,
-    Notify, OnInvalid, Pages, PagesBy, Panel, PanelKind, Partition, PollEmit, Roll, Runtime, S3,
-    Server, Sink, Source, Stream, Table, TableFormat, TableInput, TableMode, TablePlace, Target,
-    Task, TaskAction, TaskDay, Training, View, ViewInput, Websocket,
+    Alert, Band, Binance, BinanceChannel, BinanceEndpoint, CallMethod, Candidate, ChampionRule,
+    Channel, Check, Clean, Cleaning, CoinbaseChannel, Connector, CsvFormat, Dashboard,
+    DatabaseTable, DiskBudget, Emit, Evaluation, Exchange, ExportFormat, FileInput, FilePlace,
+    Filter, Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job, JsonFormat, JsonLayout,
+    Keep, KpiFormat, KrakenChannel, Locale, Location, Mode, Model, Notice, Notify, OnInvalid,
+    Pages, PagesBy, Panel, PanelKind, Partition, PollEmit, Roll, Runtime, S3, Server, Sink, Source,
+    Stream, Table, TableFormat, TableInput, TableMode, TablePlace, Target, Task, TaskAction,
+    TaskDay, Training, Unique, View, ViewInput, Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

@@ -24,7 +24,9 @@ pub struct Statistics {
     pub messages_repeated: u64,
     /// Trades in [`messages_repeated`](Self::messages_repeated).
     pub trades_repeated: u64,
-    /// Pings sent.
+    /// Messages that the fault `skip` kept back.
+    pub messages_skipped: u64,
+    /// Pings and heartbeats sent.
     pub pings: u64,
     /// Error messages sent, those of the fault `error` included.
     pub errors: u64,
@@ -51,6 +53,7 @@ pub(crate) struct Counters {
     pub(crate) skips: Counter,
     pub(crate) messages_repeated: Counter,
     pub(crate) trades_repeated: Counter,
+    pub(crate) messages_skipped: Counter,
     pub(crate) pings: Counter,
     pub(crate) errors: Counter,
     pub(crate) requests_ignored: Counter,
@@ -86,6 +89,7 @@ impl Counters {
             skips: self.skips.get(),
             messages_repeated: self.messages_repeated.get(),
             trades_repeated: self.trades_repeated.get(),
+            messages_skipped: self.messages_skipped.get(),
             pings: self.pings.get(),
             errors: self.errors.get(),
             requests_ignored: self.requests_ignored.get(),

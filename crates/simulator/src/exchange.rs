@@ -8,10 +8,11 @@ use thalweg_core::env::Env;
 use thalweg_core::error::{Error, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Feed, SecondConnection, SimulatorConfig};
+use crate::config::{Feed, MarketConfig, SecondConnection, SimulatorConfig};
 use crate::counters::{Counters, Statistics};
 use crate::faults::{ConnectFault, Fault, FaultSchedule};
 use crate::handshake::Caller;
@@ -19,6 +20,8 @@ use crate::market::Market;
 use crate::replay::{Replay, ReplayState};
 use crate::rest::{self, Limits, Question};
 use crate::session::{Ending, Session, Supply, leave};
+use crate::tape::Tape;
+use crate::venues::{self, Venue};
 
 /// The path that speaks as Finnhub does.
 const FINNHUB_PATH: &str = "/finnhub";
@@ -107,6 +110,21 @@ impl Running {
         format!("ws://{}{FINNHUB_PATH}", self.address)
     }
 
+    /// The URL to give to a client of Binance's streams.
+    pub fn binance_stream_url(&self) -> String {
+        format!("ws://{}/binance", self.address)
+    }
+
+    /// The URL to give to a client of Coinbase.
+    pub fn coinbase_url(&self) -> String {
+        format!("ws://{}/coinbase", self.address)
+    }
+
+    /// The URL to give to a client of Kraken, of version 2 or of version 1.
+    pub fn kraken_url(&self, is_v2: bool) -> String {
+        format!("ws://{}/kraken{}", self.address, if is_v2 { "/v2" } else { "" })
+    }
+
     /// The address to give to a client of Binance's REST.
     pub fn binance_url(&self) -> String {
         format!("http://{}", self.address)
@@ -181,8 +199,15 @@ impl Exchange {
             caller.refuse(status, text).await;
             return;
         }
+        let streams = caller.query("streams");
+        let now = self.env.clock.now();
+        let venue = venues::at(caller.path(), streams.as_deref(), self.tape(), now);
         let Some(socket) = caller.upgrade().await else { return };
         self.counters.connections.add(1);
+        if let Some(venue) = venue {
+            self.serve_venue(socket, venue).await;
+            return;
+        }
         let (number, cut) = self.admit();
         let supply = tokio::select! {
             supply = Arc::clone(&self.supply).lock_owned() => Some(supply),
@@ -190,13 +215,35 @@ impl Exchange {
             () = self.env.shutdown.cancelled() => None,
         };
         match supply {
-            Some(supply) => Session::new(self, socket, supply, cut).run().await,
+            Some(supply) => Session::new(self, socket, Some(supply), None, cut).run().await,
             None => leave(socket, Ending::Cut).await,
         }
         let mut holder = lock(&self.holder);
         if holder.number == number {
             holder.cut = None;
         }
+    }
+
+    /// Serves an exchange that asks for no token, to as many as come; a replay to one at a time.
+    async fn serve_venue(&self, socket: WebSocketStream<TcpStream>, venue: Box<dyn Venue>) {
+        let cut = CancellationToken::new();
+        let supply = match &self.config.feed {
+            Feed::Market(_) => None,
+            Feed::Replay(_) => tokio::select! {
+                supply = Arc::clone(&self.supply).lock_owned() => Some(supply),
+                () = self.env.shutdown.cancelled() => return,
+            },
+        };
+        Session::new(self, socket, supply, Some(venue), cut).run().await;
+    }
+
+    /// The trades of exchanges.
+    fn tape(&self) -> Tape {
+        let rate = match &self.config.feed {
+            Feed::Market(market) => market.rate,
+            Feed::Replay(_) => MarketConfig::default().rate,
+        };
+        Tape::new(self.env.seed, rate)
     }
 
     /// Answers a request of REST or for a page.
@@ -237,10 +284,12 @@ impl Exchange {
 
     /// Why `caller` is not upgraded, if it is not.
     async fn refusal(&self, caller: &Caller) -> Option<(StatusCode, &'static str)> {
-        if caller.path() != FINNHUB_PATH {
+        let is_finnhub = caller.path() == FINNHUB_PATH;
+        let now = self.env.clock.now();
+        if !is_finnhub && venues::at(caller.path(), None, self.tape(), now).is_none() {
             return Some((StatusCode::NOT_FOUND, "Not found"));
         }
-        let befalls = self.faults().connect(self.env.clock.now(), self.counters.messages.get());
+        let befalls = self.faults().connect(now, self.counters.messages.get());
         if let Some(befalls) = befalls {
             self.counters.faults.add(u64::from(befalls.is_first));
             match befalls.fault {
@@ -256,7 +305,7 @@ impl Exchange {
             }
         }
         let is_known = caller.query("token").is_some_and(|token| self.config.token.is(&token));
-        (!is_known).then_some((StatusCode::UNAUTHORIZED, "Unauthorized"))
+        (is_finnhub && !is_known).then_some((StatusCode::UNAUTHORIZED, "Unauthorized"))
     }
 
     /// Gives the token to a new connection, as [`SecondConnection`] says; its number, and the token

@@ -15,6 +15,9 @@
 //! | `oversized` | | a message of 11 MB, good JSON otherwise |
 //! | `dup` | count, 10 | the message sent last is sent so many times again |
 //! | `error` | | an error message |
+//! | `skip` | count, 1 | the next messages are not sent: their ids and numbers are missing |
+//! | `fields` | count, 10 | the next messages have a field that nobody knows |
+//! | `shutdown` | | Binance says that it shuts down, and ends the connection 10 s later |
 //! | `fragments` | count, 10 | the next messages come in two frames each, with a ping between |
 //! | `refuse` | length, 5 s | connects are answered with HTTP 503; open connections stay |
 //! | `http200` | length, 5 s | connects are answered with HTTP 200 and a page, not upgraded |
@@ -31,7 +34,7 @@
 //! | `layout` | length, 60 s | the table of prices has another header |
 //!
 //! `random@2m` adds faults at random times, 2 minutes apart on average: any of the above but
-//! `utf8`, `oversized`, `fragments`, `http200`, `http401` and those of REST and pages. For those a
+//! `utf8`, `oversized`, `fragments`, `skip`, `fields`, `shutdown`, `http200`, `http401` and those of REST and pages. For those a
 //! time `#500` is the answer before which 500 have been given.
 //!
 //! A fault of an open connection waits for one that has subscribed, and, unless it ends the
@@ -102,6 +105,12 @@ pub enum Fault {
     Error,
     /// `fragments`, and of how many messages.
     Fragments(u64),
+    /// `skip`, and how many messages.
+    Skip(u64),
+    /// `fields`, and in how many messages.
+    Fields(u64),
+    /// `shutdown`.
+    Shutdown,
     /// `refuse`, and how long.
     Refuse(Duration),
     /// `http200`, and how long.
@@ -136,7 +145,7 @@ const COUNT_MAX: u64 = 100_000;
 /// Shortest average time between random faults.
 const RANDOM_EVERY_MIN: Duration = Duration::from_secs(1);
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 27] = [
     "stall",
     "close",
     "reset",
@@ -147,6 +156,9 @@ const NAMES: [&str; 24] = [
     "dup",
     "error",
     "fragments",
+    "skip",
+    "fields",
+    "shutdown",
     "refuse",
     "http200",
     "http401",
@@ -222,8 +234,8 @@ impl Fault {
             Some(text) => parse_duration(text)
                 .ok_or_else(|| format!("`{text}` is no length of time, such as `60s`")),
         };
-        let count = || match argument {
-            None => Ok(10),
+        let count = |default: u64| match argument {
+            None => Ok(default),
             Some(text) => text
                 .parse()
                 .ok()
@@ -242,9 +254,12 @@ impl Fault {
             "garbage" => alone(Self::Garbage),
             "utf8" => alone(Self::InvalidUtf8),
             "oversized" => alone(Self::Oversized),
-            "dup" => count().map(Self::Repeat),
+            "dup" => count(10).map(Self::Repeat),
             "error" => alone(Self::Error),
-            "fragments" => count().map(Self::Fragments),
+            "fragments" => count(10).map(Self::Fragments),
+            "skip" => count(1).map(Self::Skip),
+            "fields" => count(10).map(Self::Fields),
+            "shutdown" => alone(Self::Shutdown),
             "refuse" => length(5).map(Self::Refuse),
             "http200" => length(5).map(Self::PlainPage),
             "http401" => length(5).map(Self::Unauthorized),
@@ -361,6 +376,9 @@ impl fmt::Display for PlannedFault {
             Fault::Repeat(count) => write!(f, "dup@{at}:{count}"),
             Fault::Error => write!(f, "error@{at}"),
             Fault::Fragments(count) => write!(f, "fragments@{at}:{count}"),
+            Fault::Skip(count) => write!(f, "skip@{at}:{count}"),
+            Fault::Fields(count) => write!(f, "fields@{at}:{count}"),
+            Fault::Shutdown => write!(f, "shutdown@{at}"),
             Fault::Refuse(length) => write!(f, "refuse@{at}:{}", Length(length)),
             Fault::PlainPage(length) => write!(f, "http200@{at}:{}", Length(length)),
             Fault::Unauthorized(length) => write!(f, "http401@{at}:{}", Length(length)),

@@ -11,6 +11,8 @@
 //! - `{"type":"ping"}` comes as a text message after silence.
 //! - One connection a token: see [`SecondConnection`].
 //!
+//! `/binance`, `/coinbase` and `/kraken` speak over WebSockets as those exchanges do (see `venues`).
+//!
 //! `/api/v3` speaks as Binance's REST does (prices, statistics, bars, weights, bans), and
 //! `/pages/prices` and `/pages/next` are pages of the same prices as sites make them (see `rest`).
 //!
@@ -34,6 +36,8 @@ mod quotes;
 mod replay;
 mod rest;
 mod session;
+mod tape;
+mod venues;
 
 pub use config::{
     Feed, Instrument, InstrumentKind, MarketConfig, ReplayConfig, SecondConnection,

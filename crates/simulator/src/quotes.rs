@@ -111,7 +111,7 @@ impl Coin {
 }
 
 /// A number that only these three decide.
-fn hash(seed: u64, symbol: &str, number: i64) -> u64 {
+pub(crate) fn hash(seed: u64, symbol: &str, number: i64) -> u64 {
     let bytes = symbol.bytes().chain(number.to_be_bytes());
     let mixed = bytes.fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

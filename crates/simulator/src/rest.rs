@@ -330,7 +330,7 @@ fn klines(question: &Question<'_>) -> Answer {
 }
 
 /// Money and sizes are texts of eight decimals.
-fn amount(value: f64) -> String {
+pub(crate) fn amount(value: f64) -> String {
     format!("{value:.8}")
 }
 

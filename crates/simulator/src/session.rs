@@ -1,42 +1,39 @@
-//! One open connection: what the client asks, what it is sent, what goes wrong.
+//! One open connection: what the client asks, what it is sent, what goes wrong. Finnhub's words are
+//! in `finnhub`, those of others in `venues`.
 //!
 //! A single task reads and writes, one message at a time. The feed is its own while it lasts, so
 //! that two connections never send the same message.
+
+mod ending;
+mod finnhub;
+mod frames;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt};
-use serde::Deserialize;
 use thalweg_core::time::Timestamp;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_util::sync::CancellationToken;
 
+use self::ending::GOODBYE_WAIT;
+pub(crate) use self::ending::{Ending, leave};
+use self::finnhub::{PING, TOO_MANY_SYMBOLS};
+use self::frames::{GARBAGE, INVALID_UTF8, frame, oversized, with_field};
 use crate::exchange::Exchange;
 use crate::faults::Fault;
 use crate::market::{Batch, Market, Said};
 use crate::replay::{Cue, Recorded, Replay};
+use crate::venues::{Idle, Reply, Told, Venue};
 
-const PING: &[u8] = br#"{"type":"ping"}"#;
-const INVALID_SYMBOL: &[u8] = br#"{"msg":"Invalid symbol","type":"error"}"#;
-const TOO_MANY_SYMBOLS: &[u8] = br#"{"msg":"Subscribing to too many symbols","type":"error"}"#;
-const GARBAGE: &[u8] = b"<html>502 Bad Gateway</html>";
-const INVALID_UTF8: &[u8] = b"{\"data\":[{\"c\":null,\"p\":1,\"s\":\"\xff\xfe\"";
-
-/// Length of the message of the fault `oversized`.
-const OVERSIZED_BYTES: usize = 11_000_000;
-
-/// Longest time for a client to take its leave.
-const GOODBYE_WAIT: Duration = Duration::from_secs(1);
+/// How long a connection goes on after the venue has said that it shuts down.
+const SHUTDOWN_AFTER: Duration = Duration::from_secs(10);
 
 /// Where the messages of a connection come from.
 pub(crate) enum Supply {
@@ -48,7 +45,10 @@ pub(crate) enum Supply {
 pub(crate) struct Session<'a> {
     exchange: &'a Exchange,
     socket: WebSocketStream<TcpStream>,
-    supply: OwnedMutexGuard<Supply>,
+    // None for a venue that makes its trades itself.
+    supply: Option<OwnedMutexGuard<Supply>>,
+    // None: it speaks as Finnhub.
+    venue: Option<Box<dyn Venue>>,
     // Fires when another connection takes the token.
     cut: CancellationToken,
     symbols: BTreeSet<String>,
@@ -57,6 +57,11 @@ pub(crate) struct Session<'a> {
     stalled_until: Option<Timestamp>,
     // How many messages are still to be sent in fragments.
     fragments: u64,
+    // How many messages are still to be kept back, or to have a field more.
+    skips: u64,
+    fields: u64,
+    // When it ends, once it has said so.
+    ends_at: Option<Timestamp>,
     // How often the last message is still to be sent again.
     repeats: u64,
     last: Option<Outgoing>,
@@ -74,40 +79,35 @@ struct Outgoing {
 enum Next {
     Send(Outgoing),
     Repeat(Outgoing),
-    Ping,
+    /// A sign of life.
+    Beat(Message),
+    End(Ending),
     Wait(Timestamp),
-}
-
-/// How a connection ends.
-pub(crate) enum Ending {
-    /// Without a close frame, after what was sent.
-    Cut,
-    /// By a reset.
-    Reset,
-    /// With a close frame.
-    Goodbye,
-    /// The client left.
-    Gone,
 }
 
 impl<'a> Session<'a> {
     pub(crate) fn new(
         exchange: &'a Exchange,
         socket: WebSocketStream<TcpStream>,
-        mut supply: OwnedMutexGuard<Supply>,
+        mut supply: Option<OwnedMutexGuard<Supply>>,
+        venue: Option<Box<dyn Venue>>,
         cut: CancellationToken,
     ) -> Self {
-        if let Supply::Market(market) = &mut *supply {
+        if let Some(Supply::Market(market)) = supply.as_deref_mut() {
             market.unsubscribe_all();
         }
         Self {
             socket,
             supply,
+            venue,
             cut,
             symbols: BTreeSet::new(),
             quiet_since: exchange.env.clock.now(),
             stalled_until: None,
             fragments: 0,
+            skips: 0,
+            fields: 0,
+            ends_at: None,
             repeats: 0,
             last: None,
             exchange,
@@ -131,6 +131,11 @@ impl<'a> Session<'a> {
     }
 
     async fn converse(&mut self) -> Result<Ending, WebSocketError> {
+        if let Some(venue) = self.venue.as_mut().filter(|_| self.supply.is_none()) {
+            for text in venue.greet() {
+                self.send(text).await?;
+            }
+        }
         loop {
             // First what the client asks, or a fast feed would never hear it.
             while let Some(received) = self.socket.next().now_or_never() {
@@ -155,10 +160,12 @@ impl<'a> Session<'a> {
             match self.next(now).await {
                 Next::Send(message) => self.send_message(message).await?,
                 Next::Repeat(message) => self.send_again(message).await?,
-                Next::Ping => {
-                    self.send(Bytes::from_static(PING)).await?;
+                Next::Beat(message) => {
+                    self.socket.send(message).await?;
+                    self.quiet_since = self.exchange.env.clock.now();
                     self.exchange.counters.pings.add(1);
                 }
+                Next::End(ending) => return Ok(ending),
                 Next::Wait(until) => {
                     let received = tokio::select! {
                         received = self.socket.next() => received,
@@ -175,7 +182,7 @@ impl<'a> Session<'a> {
     /// What is to be done at `now`.
     async fn next(&mut self, now: Timestamp) -> Next {
         let fault_at =
-            if self.symbols.is_empty() { None } else { self.exchange.faults().next_at(now) };
+            if self.is_subscribed() { self.exchange.faults().next_at(now) } else { None };
         if let Some(until) = self.stalled_until {
             return Next::Wait(fault_at.map_or(until, |at| at.min(until)));
         }
@@ -188,19 +195,58 @@ impl<'a> Session<'a> {
             Ok(message) => return Next::Send(message),
             Err(due) => due,
         };
-        let ping_at = self.quiet_since.plus(self.exchange.config.ping_interval);
-        if ping_at <= now {
-            return Next::Ping;
+        let until = match self.idle(now) {
+            Ok(until) => until,
+            Err(next) => return next,
+        };
+        Next::Wait([due, fault_at, self.ends_at].into_iter().flatten().fold(until, Timestamp::min))
+    }
+
+    /// Until when nothing is to be done beside the feed, or what is.
+    fn idle(&mut self, now: Timestamp) -> Result<Timestamp, Next> {
+        if self.ends_at.is_some_and(|at| at <= now) {
+            return Err(Next::End(Ending::Goodbye));
         }
-        Next::Wait([due, fault_at].into_iter().flatten().fold(ping_at, Timestamp::min))
+        let text = |text| frame(text, Data::Text, true);
+        match &mut self.venue {
+            Some(venue) => match venue.idle(now, self.quiet_since, self.supply.is_some()) {
+                Idle::Say(said) => Err(Next::Beat(text(said))),
+                Idle::Ping(payload) => Err(Next::Beat(Message::Ping(payload))),
+                Idle::Cut => Err(Next::End(Ending::Cut)),
+                Idle::Goodbye => Err(Next::End(Ending::Goodbye)),
+                Idle::Wait(until) => Ok(until),
+            },
+            None => {
+                let ping_at = self.quiet_since.plus(self.exchange.config.ping_interval);
+                match ping_at <= now {
+                    true => Err(Next::Beat(text(Bytes::from_static(PING)))),
+                    false => Ok(ping_at),
+                }
+            }
+        }
+    }
+
+    fn is_subscribed(&self) -> bool {
+        match &self.venue {
+            Some(venue) => venue.is_subscribed(),
+            None => !self.symbols.is_empty(),
+        }
     }
 
     /// The next message of the feed, or when there will be one.
     async fn supplied(&mut self, now: Timestamp) -> Result<Outgoing, Option<Timestamp>> {
-        if self.symbols.is_empty() {
+        if !self.is_subscribed() {
             return Err(None);
         }
-        match &mut *self.supply {
+        let supply = match (self.supply.as_deref_mut(), &mut self.venue) {
+            (Some(supply), _) => supply,
+            (None, Some(venue)) => {
+                let Told { text, trades } = venue.next(now)?;
+                return Ok(Outgoing { text, trades, trades_spoilt: 0 });
+            }
+            (None, None) => return Err(None),
+        };
+        match supply {
             Supply::Market(market) => {
                 let skips_before = market.skips();
                 let said = market.say(now);
@@ -214,6 +260,10 @@ impl<'a> Session<'a> {
             }
             Supply::Replay(replay) => match replay.cue(now).await {
                 Cue::Message(Recorded { text, trades, .. }) => {
+                    let text = match &self.venue {
+                        Some(venue) => venue.recorded(text),
+                        None => text,
+                    };
                     Ok(Outgoing { text, trades, trades_spoilt: 0 })
                 }
                 Cue::Nothing(until) => Err(until),
@@ -223,14 +273,16 @@ impl<'a> Session<'a> {
 
     /// Goes on after the feed stood still.
     fn resume(&mut self, now: Timestamp) {
-        match &mut *self.supply {
-            Supply::Market(market) => market.skip_to(now),
-            Supply::Replay(replay) => replay.resume(now),
+        match (self.supply.as_deref_mut(), &mut self.venue) {
+            (Some(Supply::Market(market)), _) => market.skip_to(now),
+            (Some(Supply::Replay(replay)), _) => replay.resume(now),
+            (None, Some(venue)) => venue.resume(now),
+            (None, None) => {}
         }
     }
 
     fn take_fault(&self, now: Timestamp) -> Option<Fault> {
-        if self.symbols.is_empty() {
+        if !self.is_subscribed() {
             return None;
         }
         let messages = self.exchange.counters.messages.get();
@@ -249,7 +301,21 @@ impl<'a> Session<'a> {
             Fault::Stall(length) => self.stalled_until = Some(now.plus(length)),
             Fault::Repeat(count) => self.repeats = count,
             Fault::Fragments(count) => self.fragments = count,
-            Fault::Error => self.send_error(TOO_MANY_SYMBOLS).await?,
+            Fault::Skip(count) => self.skips = count,
+            Fault::Fields(count) => self.fields = count,
+            Fault::Shutdown => {
+                if let Some(text) = self.venue.as_ref().and_then(|venue| venue.farewell(now)) {
+                    self.send(text).await?;
+                    self.ends_at = Some(now.plus(SHUTDOWN_AFTER));
+                }
+            }
+            Fault::Error => {
+                let text = match &self.venue {
+                    Some(venue) => venue.error(),
+                    None => Bytes::from_static(TOO_MANY_SYMBOLS),
+                };
+                self.send_error(text).await?;
+            }
             Fault::Garbage => self.send(Bytes::from_static(GARBAGE)).await?,
             Fault::InvalidUtf8 => self.send(Bytes::from_static(INVALID_UTF8)).await?,
             Fault::Oversized => self.send(oversized()).await?,
@@ -270,6 +336,12 @@ impl<'a> Session<'a> {
     ) -> Result<Option<Ending>, WebSocketError> {
         match received.transpose()? {
             None => Ok(Some(Ending::Gone)),
+            Some(Message::Text(text)) if self.venue.is_some() => self.tell(&text).await,
+            Some(Message::Pong(payload)) => {
+                let now = self.exchange.env.clock.now();
+                let reply = self.venue.as_mut().and_then(|venue| venue.pong(&payload, now));
+                self.reply(reply).await
+            }
             Some(Message::Text(text)) => {
                 self.obey(&text).await?;
                 Ok(None)
@@ -283,51 +355,49 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Subscribes or unsubscribes. Nothing is acknowledged.
-    async fn obey(&mut self, text: &str) -> Result<(), WebSocketError> {
-        let Ok(Request { kind, symbol }) = serde_json::from_str(text) else {
-            self.exchange.counters.requests_ignored.add(1);
-            return Ok(());
-        };
-        match kind.as_str() {
-            "subscribe" => match symbol.filter(|symbol| self.knows(symbol)) {
-                None => self.send_error(INVALID_SYMBOL).await?,
-                Some(symbol) if self.symbols.contains(&symbol) => {}
-                Some(_) if self.symbols.len() >= self.exchange.config.symbols_max => {
-                    self.send_error(TOO_MANY_SYMBOLS).await?;
-                }
-                Some(symbol) => {
-                    let now = self.exchange.env.clock.now();
-                    match &mut *self.supply {
-                        Supply::Market(market) => market.subscribe(&symbol, now),
-                        Supply::Replay(replay) if self.symbols.is_empty() => replay.resume(now),
-                        Supply::Replay(_) => {}
-                    }
-                    self.symbols.insert(symbol);
-                }
-            },
-            "unsubscribe" => {
-                let Some(symbol) = symbol.filter(|symbol| self.symbols.remove(symbol)) else {
-                    return Ok(());
-                };
-                if let Supply::Market(market) = &mut *self.supply {
-                    market.unsubscribe(&symbol);
-                }
+    /// Tells the venue what the client says, and the client what the venue answers.
+    async fn tell(&mut self, said: &str) -> Result<Option<Ending>, WebSocketError> {
+        let now = self.exchange.env.clock.now();
+        let was_subscribed = self.is_subscribed();
+        let replies = self.venue.as_mut().map(|venue| venue.hear(said, now)).unwrap_or_default();
+        if let Some(Supply::Replay(replay)) = self.supply.as_deref_mut()
+            && !was_subscribed
+        {
+            replay.resume(now);
+        }
+        self.reply(replies).await
+    }
+
+    /// Gives the client what a venue answers; a replay has its own acknowledgements.
+    async fn reply(
+        &mut self,
+        replies: impl IntoIterator<Item = Reply>,
+    ) -> Result<Option<Ending>, WebSocketError> {
+        for reply in replies {
+            match reply {
+                Reply::Say(_) if self.supply.is_some() || self.stalled_until.is_some() => {}
+                Reply::Say(text) => self.send(text).await?,
+                Reply::Error(text) => self.send_error(text).await?,
+                Reply::Ignored => self.exchange.counters.requests_ignored.add(1),
+                Reply::Close(code, reason) => return Ok(Some(Ending::Refused(code, reason))),
             }
-            _ => self.exchange.counters.requests_ignored.add(1),
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Whether `symbol` may be subscribed to; a replay sends all it has whatever the symbols.
-    fn knows(&self, symbol: &str) -> bool {
-        match &*self.supply {
-            Supply::Market(market) => market.knows(symbol),
-            Supply::Replay(_) => !symbol.is_empty(),
+    async fn send_message(&mut self, mut message: Outgoing) -> Result<(), WebSocketError> {
+        if self.skips > 0 {
+            self.skips -= 1;
+            if let Some(Supply::Replay(replay)) = self.supply.as_deref_mut() {
+                replay.sent();
+            }
+            self.exchange.counters.messages_skipped.add(1);
+            return Ok(());
         }
-    }
-
-    async fn send_message(&mut self, message: Outgoing) -> Result<(), WebSocketError> {
+        if self.fields > 0 {
+            self.fields -= 1;
+            message.text = with_field(&message.text);
+        }
         if self.fragments > 0 {
             self.fragments -= 1;
             self.send_fragments(&message.text).await?;
@@ -335,7 +405,7 @@ impl<'a> Session<'a> {
             self.send(message.text.clone()).await?;
         }
         // The socket has all of it, so it counts.
-        if let Supply::Replay(replay) = &mut *self.supply {
+        if let Some(Supply::Replay(replay)) = self.supply.as_deref_mut() {
             replay.sent();
         }
         let counters = &self.exchange.counters;
@@ -355,11 +425,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn send_error(&mut self, text: &'static [u8]) -> Result<(), WebSocketError> {
+    async fn send_error(&mut self, text: Bytes) -> Result<(), WebSocketError> {
         if self.stalled_until.is_some() {
             return Ok(());
         }
-        self.send(Bytes::from_static(text)).await?;
+        self.send(text).await?;
         self.exchange.counters.errors.add(1);
         Ok(())
     }
@@ -380,53 +450,4 @@ impl<'a> Session<'a> {
         self.quiet_since = self.exchange.env.clock.now();
         Ok(())
     }
-}
-
-/// What a client asks.
-#[derive(Deserialize)]
-struct Request {
-    #[serde(rename = "type")]
-    kind: String,
-    symbol: Option<String>,
-}
-
-/// A frame as it is: the library would not write text that is no UTF-8.
-fn frame(payload: Bytes, data: Data, is_final: bool) -> Message {
-    Message::Frame(Frame::message(payload, OpCode::Data(data), is_final))
-}
-
-/// The message of the fault `oversized`.
-fn oversized() -> Bytes {
-    let (head, tail) = (br#"{"padding":""#, br#"","type":"trade"}"#);
-    let mut text = Vec::with_capacity(OVERSIZED_BYTES);
-    text.extend_from_slice(head);
-    text.resize(OVERSIZED_BYTES - tail.len(), b'x');
-    text.extend_from_slice(tail);
-    text.into()
-}
-
-/// Ends a connection; takes a second at most.
-pub(crate) async fn leave(mut socket: WebSocketStream<TcpStream>, ending: Ending) {
-    // Whether the client hears any of it makes no difference to us.
-    let _ = timeout(GOODBYE_WAIT, async {
-        match ending {
-            Ending::Cut => {
-                let stream = socket.get_mut();
-                stream.shutdown().await?;
-                // Closing with something unread would reset the connection, and lose what was sent.
-                while stream.read(&mut [0; 1024]).await? > 0 {}
-            }
-            Ending::Reset => socket.get_ref().set_zero_linger()?,
-            Ending::Goodbye => {
-                let frame = CloseFrame { code: CloseCode::Away, reason: "".into() };
-                socket.close(Some(frame)).await?;
-                while let Some(received) = socket.next().await {
-                    received?;
-                }
-            }
-            Ending::Gone => {}
-        }
-        Ok::<(), WebSocketError>(())
-    })
-    .await;
 }

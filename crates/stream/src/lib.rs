@@ -1,7 +1,7 @@
 //! Continuous SQL: decoded rows to results, exactly once, with state that survives.
 //!
 //! In the order of the flow: [`sql`] plans and checks, [`program`] turns a plan into [`operators`],
-//! [`intake`] makes frames into valid rows; beside them [`epoch`], [`checkpoint`], [`watermark`],
+//! [`intake`] makes frames into valid rows, of which [`unique`] drops those that repeat; beside them [`epoch`], [`checkpoint`], [`watermark`],
 //! [`sides`] and [`results`]. Queries come in by [`engine`]; [`replay`] and [`tail`] are what it reads
 //! of sources, [`panels`] what it need not read again.
 //!
@@ -24,4 +24,5 @@ pub mod results;
 pub mod sides;
 pub mod sql;
 pub mod tail;
+pub mod unique;
 pub mod watermark;

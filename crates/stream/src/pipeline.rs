@@ -45,6 +45,7 @@ use crate::intake::Intake;
 use crate::program::{Program, StreamQuery};
 use crate::results::Results;
 use crate::tail::Tail;
+use crate::unique::Unique;
 
 /// What a pipeline shares with all others.
 #[derive(Clone)]
@@ -175,6 +176,8 @@ pub struct Decoding {
     pub inputs: BTreeMap<u32, Box<dyn Input>>,
     /// Frames to rows.
     pub intake: Intake,
+    /// What drops rows that repeat an id, where the source says what one is.
+    pub unique: Option<Unique>,
     /// The stream, unless the pipeline is the source's own.
     pub program: Option<Program>,
 }

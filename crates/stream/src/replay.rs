@@ -28,6 +28,7 @@ use crate::operators::{Answers, Snapshot};
 use crate::pipeline::{Decoding, Pipeline};
 use crate::program::{Program, Sides};
 use crate::tail::Ends;
+use crate::unique::{self, Unique};
 
 /// Frames decoded at a time.
 const CHUNK_FRAMES_MAX: usize = 16_384;
@@ -67,12 +68,16 @@ impl History for Pipeline {
         after: Epoch,
         until: Option<Until>,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let Decoding { inputs, intake, mut program } = self.decoding()?;
+        let Decoding { inputs, intake, mut unique, mut program } = self.decoding()?;
         if program.as_ref().is_some_and(|program| !program.models().is_empty()) {
             // Who answered then is not asked again: table and tail have the forecasts that were made.
             return Ok(stream::empty().boxed());
         }
-        let Begin { positions, shown_from, operators, manifests } = self.begin_after(after).await?;
+        let begin = self.begin_after(after).await?;
+        let Begin { positions, shown_from, operators, manifests, ids } = begin;
+        if let Some(unique) = &mut unique {
+            unique.restore(ids.as_ref())?;
+        }
         if let (Some(program), Some(operators)) = (&mut program, operators) {
             program.restore(operators, &Answers::default())?;
         }
@@ -98,7 +103,7 @@ impl History for Pipeline {
             });
         }
         parts.reverse();
-        let replay = Replay { parts, intake, program };
+        let replay = Replay { parts, intake, unique, program };
         let chunks = stream::try_unfold(replay, |mut replay| async move {
             Ok(replay.next().await?.map(|rows| (rows, replay)))
         });
@@ -117,6 +122,8 @@ struct Begin {
     operators: Option<Vec<Snapshot>>,
     /// What offsets mean, where reading begins at the start of the input.
     manifests: BTreeMap<u32, String>,
+    /// What `unique` remembers there.
+    ids: Option<RecordBatch>,
 }
 
 impl Pipeline {
@@ -146,6 +153,7 @@ impl Pipeline {
             if head.query == self.fingerprint() {
                 begin.positions = head.positions;
                 begin.operators = Some(checkpoint.operators);
+                begin.ids = checkpoint.results.get(unique::NAME).cloned();
             }
         }
         if known < after {
@@ -186,6 +194,7 @@ struct Replay {
     // The next one last.
     parts: Vec<Part>,
     intake: Intake,
+    unique: Option<Unique>,
     program: Option<Program>,
 }
 
@@ -222,16 +231,20 @@ impl Replay {
                 wait = UNSETTLED_WAIT;
                 continue;
             }
-            let taken = self.intake.take(&chunk)?;
-            if taken.rows.num_rows() == 0 {
+            let taken = self.intake.take(&chunk)?.rows;
+            let fresh = match &mut self.unique {
+                Some(unique) => unique.keep(&taken)?.rows,
+                None => taken,
+            };
+            if fresh.num_rows() == 0 {
                 continue;
             }
             let rows = match &mut self.program {
                 Some(program) => {
                     // A row-wise program looks at no watermark, and gives what it gives at once.
-                    program.process(taken.rows, Timestamp::MIN, &mut Sides::default())?
+                    program.process(fresh, Timestamp::MIN, &mut Sides::default())?
                 }
-                None => vec![taken.rows],
+                None => vec![fresh],
             };
             if is_shown {
                 return Ok(Some(rows));

@@ -309,12 +309,15 @@ impl App {
     fn start_feed(&self, source: &thalweg_project::Source) -> Result<()> {
         let name = source.name.value.clone();
         let live = sources::live(source, &self.env, self.request.drain.is_some())?;
+        let ids = sources::id_rule(source)?;
         let partition = thalweg_core::topic::TopicPartition::new(sources::journal_topic(&name), 0);
         let (env, log, store) = (self.env.clone(), Arc::clone(&self.log), Arc::clone(&self.store));
         let status = Arc::clone(&self.feeds[&name]);
         self.env.spawn(async move {
-            let ran =
-                thalweg_connect::feed::Feed::run(&env, live, log, partition, store, status).await;
+            let feed = thalweg_connect::feed::Feed::run_with_ids(
+                &env, live, log, partition, store, status, ids,
+            );
+            let ran = feed.await;
             if let Err(error) = ran {
                 tracing::error!(source = name, error = error.chain(), "the feed ended");
             }

@@ -7,7 +7,7 @@
 //!
 //! Rows of the store, kind [`GAP_KIND`], id `<source>/<partition>/outage/<from>/<key>` with `from`
 //! in microseconds, twenty digits: they sort by time within a source. Gaps found by ids or sequence
-//! numbers are not made here and have ids of another form.
+//! numbers are made in `ids` and have ids of another form.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,6 +31,9 @@ pub struct Gap {
     pub reason: String,
     /// What has become of it.
     pub state: GapState,
+    /// First and last id that are missing, where ids show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<(i64, i64)>,
 }
 
 /// What has become of a gap.
@@ -133,6 +136,7 @@ impl GapTracker {
                     to: None,
                     reason: reason.to_owned(),
                     state: GapState::Open,
+                    ids: None,
                 };
                 (format!("{}{:020}/{key}", self.prefix(), from.0), gap)
             })

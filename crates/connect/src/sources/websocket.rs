@@ -58,6 +58,9 @@ pub struct WebSocketConfig {
     pub heartbeat: Option<Heartbeat>,
     /// Messages that show that the feed is alive and are not journaled. Default none.
     pub alive: Vec<AliveRule>,
+    /// Messages by which the feed says that it will be gone soon: the connection is left at once, and
+    /// they are not journaled. Default none.
+    pub leave: Vec<AliveRule>,
     /// Keys of which records are missed while there is no connection, such as symbols; a gap is
     /// marked for each. Default: one key, `*`.
     pub keys: Vec<String>,
@@ -88,6 +91,7 @@ impl WebSocketConfig {
             subscribe_interval: Duration::from_millis(20),
             heartbeat: None,
             alive: Vec::new(),
+            leave: Vec::new(),
             keys: Vec::new(),
             stale_after: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(10),
@@ -211,6 +215,9 @@ impl WebSocket {
             Incoming::Data(bytes) => {
                 if self.config.alive.iter().any(|rule| rule.matches(&bytes)) {
                     return SourceEvent::Alive;
+                }
+                if self.config.leave.iter().any(|rule| rule.matches(&bytes)) {
+                    return SourceEvent::Closed("as it is shutting down".to_owned());
                 }
                 SourceEvent::Frame(Frame { received_at: self.clock.now(), connection: 0, bytes })
             }

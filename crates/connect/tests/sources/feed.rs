@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use thalweg_connect::feed::{Feed, FeedReading, FeedState, FeedStatus, Gap, GapState};
+use thalweg_connect::feed::{
+    Feed, FeedReading, FeedState, FeedStatus, Gap, GapState, IdRule, IdScope,
+};
 use thalweg_core::env::Env;
 use thalweg_core::frame::Frame;
+use thalweg_core::log::{Durability, Log as _};
+use thalweg_core::records::BatchWriter;
 use thalweg_core::source::{Source, SourceEvent};
 use thalweg_core::time::Timestamp;
 use thalweg_core::topic::TopicPartition;
@@ -60,6 +64,11 @@ impl Source for Scripted {
     }
 }
 
+/// Ids of each symbol; most frames here have none.
+fn by_symbol() -> IdRule {
+    IdRule { rows: None, only_if: None, id: "i".into(), scope: IdScope::Key("s".into()) }
+}
+
 /// A feed over a scripted source, and what it works on.
 struct Rig {
     env: Env,
@@ -91,7 +100,8 @@ impl Rig {
                 (env.clone(), log.clone(), store.clone(), status.clone());
             async move {
                 let partition = TopicPartition::new("trades.raw", 0);
-                Feed::run(&env, source, log, partition, store, status).await
+                let ids = Some(by_symbol());
+                Feed::run_with_ids(&env, source, log, partition, store, status, ids).await
             }
         });
         Self { env, log, store, status, connects, events, running }
@@ -408,6 +418,38 @@ async fn after_a_crash_the_gap_begins_at_the_last_frame_in_the_log() {
     rig.frame("two").await;
     eventually("the gap is closed", || rig.store.gaps()[1].state == GapState::Unfillable).await;
     assert_eq!(rig.gaps()[1], format!("MSFT 5–15 Unfillable: {reason}"), "S10");
+    rig.stop().await;
+}
+
+/// First and last id of the gaps that ids show.
+fn missing(rig: &Rig) -> Vec<(i64, i64)> {
+    rig.store.gaps().iter().filter_map(|gap| gap.ids).collect()
+}
+
+#[tokio::test]
+async fn missing_ids_are_gaps_though_a_crash_came_before_they_were_looked_at() {
+    let rig = Rig::start();
+    rig.frame(r#"{"s":"AAPL","i":1}"#).await;
+    rig.frame(r#"{"s":"AAPL","i":4}"#).await;
+    eventually("a gap", || missing(&rig) == [(2, 3)]).await;
+    rig.running.abort();
+    // Journaled, and then the process was gone.
+    let mut writer = BatchWriter::with_capacity(100);
+    writer.push(START, None, Some(br#"{"s":"AAPL","i":9}"#), &[]).unwrap();
+    let partition = TopicPartition::new("trades.raw", 0);
+    rig.log.append(&partition, writer.finish(), Durability::Synced).await.unwrap();
+    let mut rig = rig.restart();
+    rig.is(FeedState::Live).await;
+    assert_eq!(missing(&rig), [(2, 3), (5, 8)], "S10, S15");
+    rig.frame(r#"{"s":"AAPL","i":11}"#).await;
+    eventually("a third gap", || missing(&rig).len() == 3).await;
+    // And once more, from the note of a stop: nothing is found twice.
+    rig.stop().await;
+    let mut rig = rig.restart();
+    rig.is(FeedState::Live).await;
+    let mut found = missing(&rig);
+    found.sort_unstable();
+    assert_eq!(found, [(2, 3), (5, 8), (10, 10)]);
     rig.stop().await;
 }
 

@@ -1,11 +1,14 @@
-//! Keys of `[source.X]`. What polls and what reads pages has keys in files of its own.
+//! Keys of `[source.X]`. What polls, what reads pages and the exchanges have keys in files of their
+//! own.
 
+mod exchanges;
 mod pages;
 mod polled;
 
 use super::shape::{Word, word};
 use super::{Group, Key, Kind, Shape, key, planned};
 
+pub(super) use self::exchanges::KEYS as EXCHANGE_KEYS;
 pub(super) use self::pages::{GROUPS as PAGE_GROUPS, KEYS as PAGE_KEYS};
 pub(super) use self::polled::{GROUPS as POLL_GROUPS, KEYS as POLL_KEYS};
 
@@ -379,8 +382,9 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "source.*.stale_after",
         Shape::Duration,
-        "A live feed silent for longer is dead, and is connected again (S14). Default: 60s; \
-         Finnhub 5m; what is polled, three periods and at least 2m.",
+        "A live feed silent for longer is dead, and is connected again (S14). Default: 2m; \
+         Finnhub 5m; Binance's streams 1m; Coinbase and Kraken 10s; what is polled, three periods \
+         and at least 2m.",
     )
     .example("60s"),
     key(
@@ -416,8 +420,20 @@ pub(super) const KEYS: &[Key] = &[
         "How much memory they may take; never more than a sixteenth of `runtime.memory`.",
     )
     .default("64MB"),
-    planned("source.*.unique", COLUMNS, "Dropping rows that repeat an id.").example(r#"["id"]"#),
-    planned("source.*.unique_within", Shape::Duration, "How long ids are remembered."),
+    key(
+        "source.*.unique",
+        COLUMNS,
+        "Columns that together are the id of a row: a row that repeats one is dropped, and counted \
+         as duplicate (S16). Without it two equal rows are two rows; NULL equals nothing. Default: \
+         the preset's.",
+    )
+    .example(r#"["symbol", "trade_id"]"#),
+    key(
+        "source.*.unique_within",
+        Shape::Duration,
+        "How long an id is remembered at least, by `_received_at`. Default: 1h, or the preset's.",
+    )
+    .example("1h"),
     planned("source.*.gap_hold", Shape::Duration, "How long an open gap holds the watermark."),
     planned(
         "source.*.idle_advance",
@@ -425,27 +441,6 @@ pub(super) const KEYS: &[Key] = &[
         "A watermark that moves on while all partitions are idle.",
     ),
     planned("source.*.start", Shape::Text, "Where in a topic to begin.").example("earliest"),
-    planned("source.*.coinbase", Shape::Table, "Coinbase's market data."),
-    key("source.*.coinbase.channel", Shape::Text, "Which channel.").example("trade"),
-    key("source.*.coinbase.symbols", TEXTS, "Products.").example(r#"["BTC-USD"]"#),
-    key(
-        "source.*.coinbase.history",
-        Shape::Duration,
-        "How much of the past to fetch on first start.",
-    )
-    .example("30d"),
-    key("source.*.coinbase.url", Shape::Secret, "Its address.")
-        .example("ws://127.0.0.1:7979/coinbase"),
-    planned("source.*.kraken", Shape::Table, "Kraken's market data."),
-    key("source.*.kraken.channel", Shape::Text, "Which channel.").example("trade"),
-    key("source.*.kraken.symbols", TEXTS, "Pairs.").example(r#"["BTC/USD"]"#),
-    key(
-        "source.*.kraken.history",
-        Shape::Duration,
-        "How much of the past to fetch on first start.",
-    )
-    .example("30d"),
-    key("source.*.kraken.url", Shape::Secret, "Its address.").example("ws://127.0.0.1:7979/kraken"),
     planned("source.*.topic", Shape::Table, "A topic of the log."),
     key("source.*.topic.name", Shape::Name(&[Kind::Topic]), "Its name.").example("customers-usa"),
     planned("source.*.kafka", Shape::Table, "A topic of a Kafka cluster."),

@@ -1,9 +1,11 @@
 //! Sources: a connector, how its frames decode to rows, and checks.
 
+mod exchange;
 mod html;
 mod http;
 mod lower;
 mod preset;
+mod unique;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,9 +13,12 @@ use std::time::Duration;
 use thalweg_core::problem::{Place, Problem};
 use thalweg_core::schema::{Column, EpochUnit};
 
+pub use self::exchange::{BinanceChannel, Channel, CoinbaseChannel, Exchange, KrakenChannel};
 pub use self::html::{Clean, Cleaning, HtmlFormat, HtmlRows, Locale};
 pub use self::http::{Binance, BinanceEndpoint, Http, Pages, PagesBy, PollEmit};
 pub(crate) use self::lower::lower;
+use self::unique::NamedUnique;
+pub use self::unique::Unique;
 use crate::entry::from_text;
 use crate::secret::Secret;
 use crate::spanned::Spanned;
@@ -37,6 +42,8 @@ pub struct Source {
     pub checks: Vec<Check>,
     /// Columns of the entity a row is about; not unique (S16). Default none, or the preset's.
     pub key: Vec<String>,
+    /// What makes a row a repetition of another (S16). Default none, or the preset's.
+    pub unique: Option<Unique>,
     /// The column that says when it happened: a declared `timestamp`, or `_received_at`.
     pub event_time: String,
     /// How late a row may be (S2). Default 5 s; 0 where the event time is `_received_at`.
@@ -45,8 +52,8 @@ pub struct Source {
     pub max_ahead: Option<Duration>,
     /// A partition silent for longer does not hold the watermark (S2). Default 60 s.
     pub idle: Duration,
-    /// A live feed silent for longer is dead (S14). Default 2 min, Finnhub 5 min, what is polled
-    /// three periods and at least 2 min.
+    /// A live feed silent for longer is dead (S14). Default 2 min, Finnhub 5 min, Binance's streams
+    /// 1 min, Coinbase and Kraken 10 s, what is polled three periods and at least 2 min.
     pub stale_after: Duration,
     /// What becomes of a row that does not decode or fails a check. Default quarantine.
     pub on_invalid: OnInvalid,
@@ -57,7 +64,7 @@ pub struct Source {
     pub keep: Keep,
     /// Places of the declared columns, in their order; none for those of a preset.
     column_places: Vec<Option<Place>>,
-    /// Columns that the file names as key and event time.
+    /// Columns that the file names as key, event time and id.
     named: Named,
 }
 
@@ -66,6 +73,7 @@ pub struct Source {
 struct Named {
     key: Vec<Spanned<String>>,
     event_time: Option<Spanned<String>>,
+    unique: NamedUnique,
     allow_nan: bool,
 }
 
@@ -109,6 +117,8 @@ pub enum Connector {
     Http(Http),
     /// Binance's market data, polled.
     Binance(Binance),
+    /// An exchange's market data, streamed.
+    Exchange(Exchange),
 }
 
 impl Connector {
@@ -116,7 +126,7 @@ impl Connector {
         match self {
             Self::Http(http) => Some(http.every),
             Self::Binance(binance) => Some(binance.every),
-            Self::Websocket(_) | Self::Finnhub(_) | Self::File(_) => None,
+            Self::Websocket(_) | Self::Finnhub(_) | Self::File(_) | Self::Exchange(_) => None,
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Files of recorded messages, read a piece at a time.
 //!
 //! A line is a message, without its `\n` or `\r\n`; empty lines are none. Bytes are kept as they
-//! are, good JSON or not.
+//! are, good JSON or not. Files that begin as gzip does are unpacked; what recorders write round a
+//! message is taken off (`forms`).
+
+mod forms;
+mod unpack;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,6 +16,8 @@ use thalweg_core::env::{Disk, DiskFile};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::time::Timestamp;
 
+use self::forms::message;
+use self::unpack::Unpack;
 use super::Recorded;
 
 /// Bytes read at a time.
@@ -25,6 +31,8 @@ pub(super) struct Recording {
     files: VecDeque<(PathBuf, Box<dyn DiskFile>)>,
     // In the first file.
     position: u64,
+    // Of the first file.
+    unpack: Option<Unpack>,
     // Read, and not yet a whole line.
     rest: Vec<u8>,
     ready: VecDeque<Recorded>,
@@ -43,6 +51,7 @@ impl Recording {
         Ok(Self {
             files: files.iter().map(open).collect::<Result<_>>()?,
             position: 0,
+            unpack: None,
             rest: Vec::new(),
             ready: VecDeque::new(),
         })
@@ -62,21 +71,27 @@ impl Recording {
     pub(super) fn fill(&mut self) -> Result<()> {
         while self.ready.is_empty() {
             let Some((path, file)) = self.files.front() else { return Ok(()) };
-            let start = self.rest.len();
-            self.rest.resize(start + PIECE_BYTES, 0);
-            let read = file.read_at(&mut self.rest[start..], self.position);
-            self.rest.truncate(start + *read.as_ref().unwrap_or(&0));
+            let mut piece = vec![0; PIECE_BYTES];
+            let read = file.read_at(&mut piece, self.position);
+            piece.truncate(*read.as_ref().unwrap_or(&0));
+            let path = path.clone();
             match read {
                 Ok(0) => {
                     // The last line needs no end.
                     let line = std::mem::take(&mut self.rest);
                     self.files.pop_front();
-                    self.position = 0;
+                    (self.position, self.unpack) = (0, None);
                     self.push(&line);
                 }
                 Ok(read) => {
                     self.position += read as u64;
-                    let path = path.clone();
+                    let unpack = self.unpack.get_or_insert_with(|| Unpack::of(&piece));
+                    let start = self.rest.len();
+                    unpack.add(&piece, &mut self.rest).map_err(|error| {
+                        let shown = path.display();
+                        Error::data(format!("the recording {shown} does not unpack"))
+                            .with_source(error)
+                    })?;
                     self.split(start, &path)?;
                 }
                 Err(error) => {
@@ -112,12 +127,13 @@ impl Recording {
         if line.is_empty() {
             return;
         }
+        let Some((text, recorded_at)) = message(line) else { return };
         let trades =
-            serde_json::from_slice(line).map_or_else(|_| Vec::new(), |it: Message| it.data);
+            serde_json::from_slice(&text).map_or_else(|_| Vec::new(), |it: Message| it.data);
         let newest = trades.iter().filter_map(|trade| trade.t).max();
         self.ready.push_back(Recorded {
-            text: Bytes::copy_from_slice(line),
-            newest: newest.map(Timestamp::from_millis),
+            text: Bytes::from(text.into_owned()),
+            newest: newest.map(Timestamp::from_millis).or(recorded_at),
             trades: trades.len() as u64,
         });
     }

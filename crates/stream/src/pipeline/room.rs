@@ -11,6 +11,7 @@ use thalweg_core::time::Timestamp;
 use super::{Pipeline, Settings, Shared};
 use crate::outbox::OutboxLimits;
 use crate::program::Program;
+use crate::unique::Unique;
 
 /// What an outbox may take where there is plenty.
 const OUTBOX: OutboxLimits =
@@ -62,14 +63,19 @@ impl Room {
     }
 
     /// Counts what is held now. State is looked through every now and then, not at each epoch.
-    pub(super) fn count(&mut self, pipeline: &Pipeline, program: Option<&Program>) {
+    pub(super) fn count(
+        &mut self,
+        pipeline: &Pipeline,
+        program: Option<&Program>,
+        unique: Option<&Unique>,
+    ) {
         self.newest.set(pipeline.tail.as_ref().map_or(0, |tail| tail.bytes()) as u64);
         let now = pipeline.shared.env.clock.now();
         if now.since(self.counted_at) < COUNT_EVERY {
             return;
         }
         self.counted_at = now;
-        let state = program.map_or(0, Program::state_bytes);
+        let state = program.map_or(0, Program::state_bytes) + unique.map_or(0, Unique::bytes);
         let results: usize = pipeline.kept.iter().map(|kept| kept.results.bytes()).sum();
         self.state.set((state + results) as u64);
     }

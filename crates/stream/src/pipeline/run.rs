@@ -33,6 +33,7 @@ use crate::operators::{FailedRow, Tick};
 use crate::outbox::OutboxLimits;
 use crate::program::{Program, Sides};
 use crate::sides::{LATE, LateRecord, QUARANTINE, QuarantineRecord, SideWriter};
+use crate::unique::{self, Unique};
 use crate::watermark::Watermark;
 
 /// Frames of one partition read for an epoch at most.
@@ -70,6 +71,7 @@ struct Life<'a> {
     pipeline: &'a Pipeline,
     // For what the pipeline does not read together with others.
     reader: Reader,
+    unique: Option<Unique>,
     program: Option<Program>,
     answerers: Answerers,
     outlets: Vec<OutletRun>,
@@ -106,7 +108,7 @@ impl Pipeline {
             self.name(),
         )
         .await?;
-        let Parts { decoding: Decoding { inputs, intake, program }, front, outlets } =
+        let Parts { decoding: Decoding { inputs, intake, unique, program }, front, outlets } =
             self.factory.parts().await?;
         self.reading.begin(front).await;
         let reader = Reader::new(inputs, intake, &shared.env);
@@ -141,6 +143,7 @@ impl Pipeline {
         let mut life = Life {
             pipeline: self,
             reader,
+            unique,
             program,
             answerers,
             outlets,
@@ -268,6 +271,9 @@ impl Pipeline {
 
 impl Life<'_> {
     async fn restore(&mut self, start: Option<Checkpoint>) -> Result<()> {
+        if let Some(unique) = &mut self.unique {
+            unique.restore(start.as_ref().and_then(|it| it.results.get(unique::NAME)))?;
+        }
         match start {
             Some(checkpoint) => {
                 let head = checkpoint.head;
@@ -420,7 +426,7 @@ impl Life<'_> {
         self.pipeline.status.say(PipelineState::Paused, Some(reason));
         let goes_on = env.doze(ROOM_EVERY).await;
         self.tables_passed();
-        self.room.count(self.pipeline, self.program.as_ref());
+        self.room.count(self.pipeline, self.program.as_ref(), self.unique.as_ref());
         Ok(goes_on)
     }
 
@@ -493,7 +499,14 @@ impl Life<'_> {
         let mut sides = Sides::default();
         let mut quarantine = Vec::new();
         for Portion { chunk, taken, .. } in portions.iter().map(Arc::as_ref) {
-            intake::add(&mut self.ledger, &taken.ledger);
+            let (ledger, fresh) = match &mut self.unique {
+                Some(unique) => {
+                    let fresh = unique.keep(&taken.rows)?;
+                    (fresh.count(&taken.ledger), fresh.rows)
+                }
+                None => (taken.ledger, taken.rows.clone()),
+            };
+            intake::add(&mut self.ledger, &ledger);
             if let Some(highest) = taken.highest {
                 self.watermark.see(chunk.frames.partition, highest);
             }
@@ -515,14 +528,12 @@ impl Life<'_> {
                     )
                 }));
             }
-            if taken.rows.num_rows() == 0 {
+            if fresh.num_rows() == 0 {
                 continue;
             }
             match &mut self.program {
-                Some(program) => {
-                    rows.extend(program.process(taken.rows.clone(), before, &mut sides)?);
-                }
-                None => rows.push(taken.rows.clone()),
+                Some(program) => rows.extend(program.process(fresh, before, &mut sides)?),
+                None => rows.push(fresh),
             }
         }
         let mut reached = self.watermark.end_epoch(&record.idle, record.held_at);
@@ -619,7 +630,7 @@ impl Life<'_> {
                 kept.publish(watermark)?;
             }
         }
-        self.room.count(self.pipeline, self.program.as_ref());
+        self.room.count(self.pipeline, self.program.as_ref(), self.unique.as_ref());
         Ok(())
     }
 

@@ -295,7 +295,7 @@ impl Factory for Numbers {
         let query = self.query.as_ref();
         let program = query.map(|query| Program::new(&self.planner, query)).transpose()?;
         let inputs: BTreeMap<u32, Box<dyn Input>> = BTreeMap::from([(0, Box::new(input) as _)]);
-        Ok(Decoding { inputs, intake, program })
+        Ok(Decoding { inputs, intake, unique: None, program })
     }
 }
 

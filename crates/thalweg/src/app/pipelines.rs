@@ -21,6 +21,7 @@ use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
 use thalweg_stream::sql::functions::window_of;
 use thalweg_stream::tail::Tail;
+use thalweg_stream::unique::Unique;
 
 use super::databases;
 use super::readers::Boundaries;
@@ -186,11 +187,12 @@ pub(super) fn declare(
 
 /// What a pipeline computes: with another one its state is made anew.
 fn fingerprint(sql: Option<(&str, &StreamQuery)>, source: &Source) -> String {
+    let unique = source.unique.as_ref().map_or(String::new(), |unique| format!("{unique:?}"));
     match sql {
         Some((sql, query)) => {
-            format!("{sql}\n{:?}{}", source.columns, models::fingerprint(query))
+            format!("{sql}\n{:?}{unique}{}", source.columns, models::fingerprint(query))
         }
-        None => format!("{:?}", source.columns),
+        None => format!("{:?}{unique}", source.columns),
     }
 }
 
@@ -370,8 +372,10 @@ impl Parcel {
         let (planner, Shared { env, log, .. }) = (&self.checked.planner, &self.shared);
         let used = self.places.used(source.name.as_str()).unwrap_or(0);
         let (inputs, intake) = sources::input_and_intake(source, planner, env, log, reader, used)?;
+        let unique = source.unique.as_ref();
+        let unique = unique.map(|it| Unique::new(intake.schema(), &it.columns, it.within));
         let program = self.query().map(|query| Program::new(planner, query)).transpose()?;
-        Ok(Decoding { inputs, intake, program })
+        Ok(Decoding { inputs, intake, unique: unique.transpose()?, program })
     }
 
     /// What the pipelines of the source read with, together.

@@ -1,5 +1,6 @@
 //! Sources as they run: connector, input and decoder of each.
 
+mod exchanges;
 mod pages;
 mod polled;
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_connect::codecs::columns::ColumnsDecoder;
 use thalweg_connect::codecs::csv::{CsvConfig, CsvDecoder, Header, HeaderSource};
 use thalweg_connect::codecs::json::{JsonConfig, JsonDecoder, NoticeRule};
+use thalweg_connect::feed::IdRule;
 use thalweg_connect::presets::finnhub::{FinnhubConfig, preset};
 use thalweg_connect::sources::file::{
     Encoding, FileConfig, FileInput, Framing, Place, Rate, RowFormat, S3Config,
@@ -46,6 +48,7 @@ pub(super) fn live(
         Connector::Binance(binance) => {
             return poller(polled::binance(binance)?, source, env, once);
         }
+        Connector::Exchange(exchange) => exchanges::streamed(exchange)?.websocket,
         Connector::Finnhub(finnhub) => {
             let config = FinnhubConfig {
                 token: finnhub.token.reveal().to_owned(),
@@ -77,6 +80,14 @@ pub(super) fn live(
     };
     config.stale_after = source.stale_after;
     Ok(Box::new(WebSocket::new(config, env)?))
+}
+
+/// What shows that records of a live source are missing, if anything does.
+pub(super) fn id_rule(source: &Source) -> Result<Option<IdRule>> {
+    match &source.connector {
+        Connector::Exchange(exchange) => exchanges::id_rule(exchange, source),
+        _ => Ok(None),
+    }
 }
 
 fn poller(
@@ -148,7 +159,8 @@ pub(super) fn input_and_intake(
         Connector::Finnhub(_)
         | Connector::Websocket(_)
         | Connector::Http(_)
-        | Connector::Binance(_) => {
+        | Connector::Binance(_)
+        | Connector::Exchange(_) => {
             let partition = TopicPartition::new(journal_topic(source.name.as_str()), 0);
             let input = JournalInput::new(Arc::clone(log), partition);
             let decoder = decoder(source, None)?;

@@ -122,6 +122,7 @@ impl World {
                 json!({
                     "id": row.id, "source": gap["source"], "key": gap["key"],
                     "from": gap["from"], "to": gap["to"], "reason": gap["reason"], "state": gap["state"],
+                    "first_id": gap["ids"][0], "last_id": gap["ids"][1],
                 })
             })
             .map(|mut row| {
@@ -446,12 +447,13 @@ impl World {
                 continue;
             };
             let reading = pipeline.status().read();
-            let connector = match source.connector {
+            let connector = match &source.connector {
                 Connector::Finnhub(_) => "finnhub",
                 Connector::Websocket(_) => "websocket",
                 Connector::File(_) => "file",
                 Connector::Http(_) => "http",
                 Connector::Binance(_) => "binance",
+                Connector::Exchange(exchange) => exchange.channel.venue(),
             };
             let mut row = json!({
                 "name": name, "connector": connector, "reads": self.places.shown(source),
@@ -469,6 +471,7 @@ impl World {
                 row["frames"] = json!(feed.frames.max(reading.source.frames_received));
                 row["bytes"] = json!(feed.bytes);
                 row["reconnects"] = json!(feed.reconnects);
+                row["errors"] = json!(feed.errors);
                 row["gap_seconds"] = json!(feed.gap.as_secs_f64());
                 row["connected_since"] = feed.connected_since.map_or(Value::Null, instant);
                 row["last_frame_at"] = feed.last_frame_at.map_or(Value::Null, instant);

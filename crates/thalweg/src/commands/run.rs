@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thalweg_core::env::Env;
 use thalweg_core::query::Query;
 use thalweg_core::{Error, ErrorKind};
-use thalweg_project::{Connector, Project, Secret};
+use thalweg_project::{Channel, Connector, Project, Secret};
 use thalweg_simulator::{Feed, MarketConfig, Running, Simulator, SimulatorConfig, Token};
 
 use super::place::Place;
@@ -65,14 +65,25 @@ pub(super) async fn simulate_feeds(env: &Env, project: &mut Project) -> Result<(
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             ..SimulatorConfig::default()
         };
-        let (url, base): (_, fn(&Running) -> String) = match &mut source.connector {
+        let (url, base): (_, Box<dyn Fn(&Running) -> String + Send>) = match &mut source.connector {
             Connector::Finnhub(finnhub) => {
                 config.token = Token::new(finnhub.token.reveal());
-                (&mut finnhub.url, Running::finnhub_url)
+                (&mut finnhub.url, Box::new(Running::finnhub_url))
             }
-            Connector::Binance(binance) => (&mut binance.url, Running::binance_url),
-            Connector::Http(http) => (&mut http.url, |it| format!("http://{}", it.address())),
-            Connector::Websocket(_) | Connector::File(_) => continue,
+            Connector::Exchange(exchange) => {
+                let channel = exchange.channel;
+                let base = move |it: &Running| match channel {
+                    Channel::Binance(_) => it.binance_stream_url(),
+                    Channel::Coinbase(_) => it.coinbase_url(),
+                    Channel::Kraken(channel) => it.kraken_url(!channel.is_v1()),
+                };
+                (&mut exchange.url, Box::new(base))
+            }
+            Connector::Binance(binance) => (&mut binance.url, Box::new(Running::binance_url)),
+            Connector::Http(http) => {
+                (&mut http.url, Box::new(|it: &Running| format!("http://{}", it.address())))
+            }
+            _ => continue,
         };
         let Some(path) = url.reveal().strip_prefix(BUILT_IN) else { continue };
         let simulator = Simulator::start(env, config).await?;

@@ -31,6 +31,10 @@ pub(super) async fn run(args: SimulateArgs) -> Result<u8, Failure> {
     println!("{}", simulator.finnhub_url());
     println!("{}", simulator.binance_url());
     println!("{}", simulator.prices_url());
+    println!("{}", simulator.binance_stream_url());
+    println!("{}", simulator.coinbase_url());
+    println!("{}", simulator.kraken_url(true));
+    println!("{}", simulator.kraken_url(false));
     env.shutdown.cancelled().await;
     let statistics = simulator.statistics();
     eprintln!("{statistics:?}");

@@ -8,6 +8,7 @@ mod clock;
 mod crash;
 mod crypto_forecast;
 mod databases;
+mod exchanges;
 mod files;
 mod hostile;
 mod http;

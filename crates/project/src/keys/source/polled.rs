@@ -2,7 +2,7 @@
 
 use super::TEXTS;
 use crate::keys::shape::{Word, word};
-use crate::keys::{Group, Key, Shape, key, planned};
+use crate::keys::{Group, Key, Shape, key};
 
 const POLL_EMIT: &[Word] = &[
     word("all", "every answer is a frame"),
@@ -151,20 +151,29 @@ pub(in crate::keys) const KEYS: &[Key] = &[
     key(
         "source.*.binance",
         Shape::Table,
-        "Binance's market data: a preset that brings format, columns, `key` and `event_time`, and \
-         stays within the venue's limits.",
+        "Binance's market data, polled or as a stream: a preset that brings format, columns, `key`, \
+         `event_time` and `unique`, and stays within the venue's limits.",
     ),
-    planned("source.*.binance.channel", Shape::Text, "Which stream.").example("trade"),
     key("source.*.binance.poll", Shape::Choice(BINANCE_POLLS), "What to poll."),
-    key("source.*.binance.every", Shape::Duration, "Time between two polls.").default("5s"),
+    key("source.*.binance.every", Shape::Duration, "Time between two polls.")
+        .default("5s")
+        .with(&["poll"]),
     key("source.*.binance.symbols", TEXTS, "Symbols.").example(r#"["BTCUSDT"]"#).required(),
-    key("source.*.binance.interval", Shape::Choice(INTERVALS), "Length of a bar.").default("1m"),
+    key("source.*.binance.interval", Shape::Choice(INTERVALS), "Length of a bar.")
+        .default("1m")
+        .with(&["poll"]),
     key(
         "source.*.binance.history",
         Shape::Duration,
         "How much of the past to fetch on first start, of bars.",
     )
-    .example("30d"),
-    key("source.*.binance.url", Shape::Secret, "Its address; that of `thalweg simulate`, say.")
-        .default("https://api.binance.com"),
+    .example("30d")
+    .with(&["poll"]),
+    key(
+        "source.*.binance.url",
+        Shape::Secret,
+        "Its address; that of `thalweg simulate`, say. Default: `https://api.binance.com`, for a \
+         channel `wss://stream.binance.com:9443`.",
+    )
+    .example("wss://data-stream.binance.vision"),
 ];

@@ -7,6 +7,9 @@ use crate::entry::{Entry, from_text};
 use crate::secret::Secret;
 use crate::spanned::Spanned;
 
+/// Binance's REST.
+const BINANCE_URL: &str = "https://api.binance.com";
+
 /// An address that is polled; the body of an answer is a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
@@ -173,6 +176,7 @@ pub(super) fn lower_binance(entry: Entry<'_>) -> Option<Binance> {
     let poll: Option<BinanceEndpoint> = entry.get("poll");
     let history: Option<Spanned<Duration>> = entry.spanned("history");
     let interval = entry.child("interval");
+    let url = entry.child("url").written().map(Entry::read_secret);
     if poll.is_some_and(|poll| poll != BinanceEndpoint::Klines) {
         let written = interval.written().map(|interval| ("interval", interval.place()));
         let past = history.as_ref().map(|history| ("history", history.place.clone()));
@@ -191,6 +195,6 @@ pub(super) fn lower_binance(entry: Entry<'_>) -> Option<Binance> {
         every: entry.value("every"),
         interval: interval.read()?,
         history: history.map(|history| history.value),
-        url: entry.secret("url")?,
+        url: url.unwrap_or_else(|| Some(Secret::new(BINANCE_URL)))?,
     })
 }

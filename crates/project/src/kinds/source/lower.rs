@@ -5,9 +5,11 @@ use std::time::Duration;
 use thalweg_core::problem::{Place, Problem, nearest};
 use thalweg_core::schema::{Column, ColumnType, EpochUnit, meta};
 
+use super::exchange::lower_venues;
 use super::html::{Clean, Cleaning, HtmlRows, Locale, lower_html};
-use super::http::{lower_binance, lower_http};
+use super::http::lower_http;
 use super::preset::Preset;
+use super::unique::NamedUnique;
 use super::{
     Check, Connector, CsvFormat, FileInput, FilePlace, Finnhub, Format, Heartbeat, JsonFormat,
     Keep, Location, Named, Notice, OnInvalid, S3, Source, Websocket,
@@ -96,6 +98,7 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
     let event_time =
         preset.event_time.filter(|name| is_declared(name)).unwrap_or(meta::RECEIVED_AT);
     let key = preset.key.into_iter().filter(|name| is_declared(name)).collect();
+    let unique = preset.unique.filter(|unique| unique.columns.iter().all(|name| is_declared(name)));
     let source = Source {
         name: name.clone(),
         connector,
@@ -104,6 +107,7 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         cleaning,
         checks: options.checks,
         key,
+        unique,
         event_time: event_time.to_owned(),
         watermark: options.watermark,
         max_ahead: is_live.then_some(options.max_ahead),
@@ -116,6 +120,7 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         named: Named {
             key: options.key,
             event_time: options.event_time,
+            unique: options.unique,
             allow_nan: options.allow_nan,
         },
     };
@@ -138,9 +143,11 @@ fn is_on_disk(connector: &Connector) -> bool {
 
 /// Sets the columns the file names as key and event time, and says which of them are not there.
 pub(super) fn name_columns(source: &mut Source) -> Vec<Problem> {
-    let Named { key, event_time, .. } = source.named.clone();
+    let Named { key, event_time, unique, .. } = source.named.clone();
+    let named = key.iter().chain(&event_time).chain(unique.columns.iter().flatten());
     let mut problems: Vec<Problem> =
-        key.iter().chain(&event_time).filter_map(|column| not_a_column(source, column)).collect();
+        named.filter_map(|column| not_a_column(source, column)).collect();
+    source.unique = unique.apply(source.unique.take());
     if !key.is_empty() {
         source.key = key.into_iter().map(|column| column.value).collect();
     }
@@ -163,6 +170,7 @@ struct Options {
     checks: Vec<Check>,
     key: Vec<Spanned<String>>,
     event_time: Option<Spanned<String>>,
+    unique: NamedUnique,
     watermark: Duration,
     max_ahead: Duration,
     idle: Duration,
@@ -185,6 +193,7 @@ impl Options {
                 .collect(),
             key: entry.list("key"),
             event_time: entry.spanned("event_time"),
+            unique: NamedUnique::read(entry),
             watermark: entry.value("watermark"),
             max_ahead: entry.value("max_ahead"),
             idle: entry.value("idle"),
@@ -213,9 +222,7 @@ fn lower_connector(entry: Entry<'_>) -> Option<Connector> {
     });
     let file = place.map(|place| Some(Connector::File(FileInput { places: vec![place] })));
     let http = entry.child("http").written().map(|http| lower_http(http).map(Connector::Http));
-    let binance = entry.child("binance").written();
-    let binance = binance.map(|binance| lower_binance(binance).map(Connector::Binance));
-    websocket.or(finnhub).or(file).or(first_of).or(http).or(binance)?
+    websocket.or(finnhub).or(file).or(first_of).or(http).or(lower_venues(entry))?
 }
 
 fn lower_websocket(entry: Entry<'_>) -> Option<Connector> {

@@ -1,12 +1,14 @@
 //! Presets: what a connector brings where the file says nothing.
 
+mod exchanges;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_core::problem::Place;
 use thalweg_core::schema::{Column, ColumnType, EpochUnit};
 
-use super::{Binance, BinanceEndpoint, Connector, Format, JsonFormat, Notice};
+use super::{Binance, BinanceEndpoint, Connector, Format, JsonFormat, Notice, Unique};
 use crate::spanned::Spanned;
 
 /// What a preset brings where the file says nothing.
@@ -16,6 +18,7 @@ pub(super) struct Preset {
     pub(super) key: Vec<String>,
     pub(super) event_time: Option<&'static str>,
     pub(super) stale_after: Duration,
+    pub(super) unique: Option<Unique>,
 }
 
 impl Preset {
@@ -26,6 +29,7 @@ impl Preset {
             key: Vec::new(),
             event_time: None,
             stale_after: Duration::from_secs(120),
+            unique: None,
         };
         match connector {
             Connector::File(_) => nothing,
@@ -39,6 +43,7 @@ impl Preset {
                 ..nothing
             },
             Connector::Binance(binance) => Self::binance(binance),
+            Connector::Exchange(exchange) => Self::exchange(exchange),
         }
     }
 
@@ -64,6 +69,7 @@ impl Preset {
             key: vec!["symbol".to_owned()],
             event_time,
             stale_after: silence(binance.every, Duration::from_secs(30)),
+            unique: None,
         }
     }
 
@@ -97,6 +103,7 @@ impl Preset {
             key: vec!["symbol".to_owned()],
             event_time: Some("ts"),
             stale_after: Duration::from_secs(300),
+            unique: None,
         }
     }
 }

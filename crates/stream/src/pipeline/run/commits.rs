@@ -14,6 +14,7 @@ use super::Life;
 use crate::checkpoint::{Checkpoint, Head};
 use crate::delivery::DeliveryState;
 use crate::sides::{LATE, QUARANTINE};
+use crate::unique;
 
 impl Life<'_> {
     pub(super) fn tables_passed(&self) {
@@ -50,6 +51,9 @@ impl Life<'_> {
             let mut results = BTreeMap::new();
             for kept in &pipeline.kept {
                 results.insert(kept.name.clone(), kept.results.living()?);
+            }
+            if let Some(unique) = &self.unique {
+                results.insert(unique::NAME.to_owned(), unique.snapshot()?);
             }
             let checkpoint = Checkpoint {
                 head: Head {
