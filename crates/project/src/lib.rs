@@ -14,6 +14,7 @@
 
 mod check;
 mod codes;
+pub mod edit;
 mod entry;
 mod files;
 mod json_schema;
@@ -32,15 +33,16 @@ mod tree;
 mod values;
 
 pub use codes::{codes, explain};
-pub use files::ProjectFiles;
+pub use files::{Edited, ProjectFiles};
 pub use json_schema::schema;
 pub use kinds::{
-    Alert, Band, Binance, BinanceEndpoint, Candidate, ChampionRule, Check, Clean, Cleaning,
-    Connector, CsvFormat, Dashboard, DiskBudget, Emit, Evaluation, FileInput, FilePlace, Filter,
-    Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job, JsonFormat, JsonLayout, Keep,
-    KpiFormat, Locale, Location, Mode, Model, Notice, Notify, OnInvalid, Pages, PagesBy, Panel,
-    PanelKind, Partition, PollEmit, PostgresTable, Runtime, S3, Server, Sink, Source, Stream,
-    Table, TableInput, Target, Task, TaskAction, TaskDay, Training, View, ViewInput, Websocket,
+    Alert, Band, Binance, BinanceEndpoint, Candidate, Cell, ChampionRule, Check, Clean, Cleaning,
+    Connector, CsvFormat, Dashboard, DiskBudget, Emit, Evaluation, Expectation, FileInput,
+    FilePlace, Filter, Finnhub, Format, Given, GivenInput, Heartbeat, HtmlFormat, HtmlRows, Http,
+    Job, JsonFormat, JsonLayout, Keep, KpiFormat, Locale, Location, Mode, Model, Notice, Notify,
+    OnInvalid, Pages, PagesBy, Panel, PanelKind, Partition, PollEmit, PostgresTable, Runtime, S3,
+    Server, Sink, Source, Stream, Table, TableInput, Target, Task, TaskAction, TaskDay, Test,
+    TestRow, TestRows, Training, View, ViewInput, Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

@@ -9,6 +9,7 @@ pub(crate) mod models;
 
 mod carried;
 mod places;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use self::models::CheckedModel;
 pub(crate) use self::panels::{PanelStream, Panels};
 
 /// A project whose SQL is typed.
+#[derive(Clone)]
 pub(crate) struct Checked {
     /// The planner that typed it.
     pub planner: Planner,
@@ -81,6 +83,7 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
     typing.dashboards_and_alerts();
     typing.panels();
     typing.schedules();
+    typing.trials();
     let Typing { checked, problems, .. } = typing;
     loaded.problems.extend(problems);
     loaded.problems.sort_by_key(|problem| {

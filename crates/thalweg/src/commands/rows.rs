@@ -88,7 +88,7 @@ pub(super) async fn query(place: &Place, sql: &str) -> Result<Vec<RecordBatch>, 
         return client.query(sql, &BTreeMap::new()).await.map_err(of_server);
     }
     let (project, checked) = load_checked(load(&place.dir), place.is_colored)?;
-    let request = Request { data: place.data.clone(), drain: None, http: None };
+    let request = Request { data: place.data.clone(), drain: None, http: None, given: None };
     let app = Arc::new(App::open(project, checked, machine(None), request).await?);
     app.catch_up().await?;
     Ok(app.engine.collect(Query::new(sql)).await?)
