@@ -8,6 +8,7 @@
 //! - [`codecs`]: bytes to rows and back.
 //! - [`sinks`]: rows to databases and other targets.
 //! - [`presets`]: what is known of a venue beforehand, as plain data.
+//! - [`sampling`]: what bytes seem to hold, proposed to a person who declares a source.
 //!
 //! Not here: the log itself (crate `log`), tables of the lake (crate `lake`), the protocol of Kafka
 //! (crate `kafka`).
@@ -15,5 +16,6 @@
 pub mod codecs;
 pub mod feed;
 pub mod presets;
+pub mod sampling;
 pub mod sinks;
 pub mod sources;
