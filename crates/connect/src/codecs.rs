@@ -33,3 +33,10 @@ mod rows;
 #[cfg(test)]
 mod testing;
 mod text;
+
+use thalweg_core::schema::Column;
+
+/// Whether a CSV field, or the text of a JSON string, is read as a value of the column's type.
+pub(crate) fn fits(column: &Column, text: &str) -> bool {
+    text::parse(column, text).is_ok()
+}

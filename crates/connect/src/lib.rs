@@ -10,6 +10,7 @@
 //! - [`tasks`]: what jobs do outside.
 //! - [`stores`]: buckets and clusters, for whoever reads or writes files there.
 //! - [`presets`]: what is known of a venue beforehand, as plain data.
+//! - [`sampling`]: what bytes seem to hold, proposed to a person who declares a source.
 //!
 //! Not here: the log itself (crate `log`), tables of the lake (crate `lake`), the protocol of Kafka
 //! (crate `kafka`).
@@ -17,6 +18,7 @@
 pub mod codecs;
 pub mod feed;
 pub mod presets;
+pub mod sampling;
 pub mod sinks;
 pub mod sources;
 pub mod stores;

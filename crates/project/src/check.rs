@@ -126,13 +126,31 @@ impl Checker<'_> {
                 self.text(&port.to_string(), node, keys, shape);
             }
             (shape, Value::Text(text)) if shape.is_text() => self.text(text, node, keys, shape),
-            (Shape::Table, value) if !matches!(value, Value::List(_)) => {
-                match keys.key().short_for.and_then(|short| keys.children.get(short)) {
+            (Shape::Rows, Value::List(rows)) => self.rows(rows, keys, key),
+            (Shape::Rows, Value::Text(text)) => self.text(text, node, keys, shape),
+            (Shape::Table, value) => {
+                let short = keys.key().short_for.and_then(|short| keys.children.get(short));
+                let is_list = matches!(value, Value::List(_));
+                match short.filter(|it| !is_list || matches!(it.key().shape, Shape::Rows)) {
                     Some(short) => self.value(node, short, &short.key().shape, key),
                     None => self.wrong_type(node, keys, shape, key),
                 }
             }
             _ => self.wrong_type(node, keys, shape, key),
+        }
+    }
+
+    /// Rows of a test: tables, whose columns the engine knows.
+    fn rows(&mut self, rows: &[Node], keys: &KeyNode, key: &Spanned<String>) {
+        for row in rows {
+            if !matches!(row.value, Value::Table(_) | Value::Broken) {
+                let message =
+                    format!("a row of `{key}` must be a table of its columns, not {}", row.noun());
+                self.report(
+                    codes::problem(codes::WRONG_TYPE, message, row.place.clone())
+                        .label(format!("such as `{}`", keys.key().shape.example())),
+                );
+            }
         }
     }
 

@@ -111,6 +111,11 @@ impl<'a> Entry<'a> {
         place.cloned().expect("only what is written is asked for its place")
     }
 
+    /// What the file has there, for what reads values of any kind.
+    pub(crate) fn node(self) -> Option<&'a Node> {
+        self.node
+    }
+
     /// Its value, or the default of its key.
     pub(crate) fn read<T: FromValue>(self) -> Option<T> {
         let written = self.node.and_then(|node| T::from_value(&node.value));

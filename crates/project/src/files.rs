@@ -28,6 +28,27 @@ pub trait ProjectFiles {
 /// A folder on disk.
 pub(crate) struct Folder<'a>(pub(crate) &'a Path);
 
+/// A folder on disk, its project file as it would be with another text.
+pub struct Edited<'a> {
+    /// The folder.
+    pub dir: &'a Path,
+    /// The text of its project file.
+    pub text: &'a str,
+}
+
+impl ProjectFiles for Edited<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match path == Path::new(crate::load::MAIN_FILE) {
+            true => Ok(self.text.as_bytes().to_vec()),
+            false => Folder(self.dir).read(path),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        Folder(self.dir).list(folder)
+    }
+}
+
 impl ProjectFiles for Folder<'_> {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

@@ -79,6 +79,12 @@ fn value(shape: &Shape, keys: &KeyNode) -> Map<String, Value> {
             let words: Vec<&str> = built.map(|word| word.text).collect();
             json!({ "type": "string", "enum": words })
         }
+        Shape::Rows => json!({
+            "anyOf": [
+                { "type": "string" },
+                { "type": "array", "items": { "type": "object" } },
+            ],
+        }),
         Shape::Listen => json!({
             "anyOf": [
                 { "type": "integer", "minimum": 0, "maximum": 65535 },

@@ -19,6 +19,7 @@ mod sink;
 mod source;
 mod stream;
 mod table;
+mod test;
 mod topic;
 mod tree;
 
@@ -262,6 +263,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
         dashboard::KEYS,
         dashboard::PANEL_KEYS,
         topic::OTHER_KEYS,
+        test::KEYS,
         project::MACHINE_KEYS,
     ]
     .into_iter()
@@ -280,6 +282,7 @@ pub fn groups() -> impl Iterator<Item = &'static Group> {
         job::GROUPS,
         alert::GROUPS,
         dashboard::GROUPS,
+        test::GROUPS,
     ]
     .into_iter()
     .flatten()

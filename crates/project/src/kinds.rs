@@ -13,6 +13,7 @@ pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod stream;
 pub(crate) mod table;
+pub(crate) mod test;
 pub(crate) mod view;
 
 pub use alert::{Alert, Notify};
@@ -30,6 +31,7 @@ pub use source::{
 };
 pub use stream::{Emit, Stream};
 pub use table::{Partition, Roll, Table, TableFormat, TableInput, TableMode, TablePlace};
+pub use test::{Cell, Expectation, Given, GivenInput, Test, TestRow, TestRows};
 pub use view::{View, ViewInput};
 
 use crate::entry::Entry;

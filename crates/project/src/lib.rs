@@ -14,6 +14,7 @@
 
 mod check;
 mod codes;
+pub mod edit;
 mod entry;
 mod files;
 mod json_schema;
@@ -32,17 +33,18 @@ mod tree;
 mod values;
 
 pub use codes::{codes, explain};
-pub use files::ProjectFiles;
+pub use files::{Edited, ProjectFiles};
 pub use json_schema::schema;
 pub use kinds::{
-    Alert, Band, Binance, BinanceChannel, BinanceEndpoint, CallMethod, Candidate, ChampionRule,
-    Channel, Check, Clean, Cleaning, CoinbaseChannel, Connector, CsvFormat, Dashboard,
-    DatabaseTable, DiskBudget, Emit, Evaluation, Exchange, ExportFormat, FileInput, FilePlace,
-    Filter, Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job, JsonFormat, JsonLayout,
-    Keep, KpiFormat, KrakenChannel, Locale, Location, Mode, Model, Notice, Notify, OnInvalid,
-    Pages, PagesBy, Panel, PanelKind, Partition, PollEmit, Roll, Runtime, S3, Server, Sink, Source,
-    Stream, Table, TableFormat, TableInput, TableMode, TablePlace, Target, Task, TaskAction,
-    TaskDay, Training, Unique, View, ViewInput, Websocket,
+    Alert, Band, Binance, BinanceChannel, BinanceEndpoint, CallMethod, Candidate, Cell,
+    ChampionRule, Channel, Check, Clean, Cleaning, CoinbaseChannel, Connector, CsvFormat,
+    Dashboard, DatabaseTable, DiskBudget, Emit, Evaluation, Exchange, Expectation, ExportFormat,
+    FileInput, FilePlace, Filter, Finnhub, Format, Given, GivenInput, Heartbeat, HtmlFormat,
+    HtmlRows, Http, Job, JsonFormat, JsonLayout, Keep, KpiFormat, KrakenChannel, Locale, Location,
+    Mode, Model, Notice, Notify, OnInvalid, Pages, PagesBy, Panel, PanelKind, Partition, PollEmit,
+    Roll, Runtime, S3, Server, Sink, Source, Stream, Table, TableFormat, TableInput, TableMode,
+    TablePlace, Target, Task, TaskAction, TaskDay, Test, TestRow, TestRows, Training, Unique, View,
+    ViewInput, Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

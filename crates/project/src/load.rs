@@ -19,7 +19,7 @@ use crate::files::{Folder, ProjectFiles};
 use crate::keys::{Kind, Shape};
 use crate::kinds::{
     Dashboard, Known, TableInput, TaskAction, ViewInput, alert, dashboard, job, lower_all, model,
-    runtime, sink, source, stream, table, view,
+    runtime, sink, source, stream, table, test, view,
 };
 use crate::names::{self, Definitions};
 use crate::project::Project;
@@ -69,7 +69,7 @@ impl Project {
     }
 }
 
-const MAIN_FILE: &str = "thalweg.toml";
+pub(crate) const MAIN_FILE: &str = "thalweg.toml";
 const MORE_FILES: &str = "thalweg.d";
 const ENV_FILE: &str = ".env";
 
@@ -257,6 +257,7 @@ fn lower(lowering: &Lowering<'_>, root: &Node) -> Project {
         alerts: lower_all(root, "alert", alert::lower),
         notifies: lower_all(root, "notify", alert::lower_notify),
         dashboards,
+        tests: lower_all(root, "test", test::lower),
         runtime: runtime::lower(root),
         server: runtime::lower_server(root),
         sources,

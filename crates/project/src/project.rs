@@ -8,7 +8,7 @@ use thalweg_core::problem::{Place, Problem, SqlProblem};
 use crate::codes::{self, Telling};
 use crate::kinds::{
     Alert, Dashboard, Job, Model, Notify, Runtime, Server, Sink, Source, Stream, Table, TableInput,
-    View,
+    Test, View,
 };
 use crate::names;
 use crate::spanned::Spanned;
@@ -48,6 +48,8 @@ pub struct Project {
     pub notifies: Vec<Notify>,
     /// `[dashboard.X]`
     pub dashboards: Vec<Dashboard>,
+    /// `[test.X]`
+    pub tests: Vec<Test>,
     /// `[runtime]`
     pub runtime: Runtime,
     /// `[server]`

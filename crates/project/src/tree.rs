@@ -27,8 +27,8 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     Text(String),
     Integer(i64),
-    /// A number with a fraction, which no key takes.
-    Float,
+    /// A number with a fraction, as it is written without `_`; only rows of tests have them.
+    Float(String),
     Boolean(bool),
     /// A date, a time or both, as it is written.
     Time(String),
@@ -79,7 +79,7 @@ impl Node {
         match self.value {
             Value::Text(_) => "text",
             Value::Integer(_) => "a whole number",
-            Value::Float => "a number with a fraction",
+            Value::Float(_) => "a number with a fraction",
             Value::Boolean(_) => "a boolean",
             Value::Time(_) => "a date or time",
             Value::List(_) => "a list",
@@ -232,7 +232,7 @@ impl Reader<'_> {
                     Err(_) => self.too_large(&place),
                 }
             }
-            DeValue::Float(_) => Value::Float,
+            DeValue::Float(number) => Value::Float(number.as_str().to_owned()),
             DeValue::Datetime(time) => Value::Time(time.to_string()),
             DeValue::Array(items) => {
                 Value::List(items.into_iter().map(|item| self.node(item)).collect())

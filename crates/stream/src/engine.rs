@@ -22,12 +22,13 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use arrow::temporal_conversions::timestamp_us_to_datetime;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext};
 use futures::future::{BoxFuture, FutureExt, select_all};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -261,7 +262,11 @@ impl Engine {
     pub async fn run(&self, plan: LogicalPlan) -> Result<Rows> {
         let context = SessionContext::new_with_state(self.planner.state().clone());
         let frame = context.execute_logical_plan(plan).await.map_err(engine_failed)?;
-        let stream = frame.execute_stream().await.map_err(engine_failed)?;
+        let (mut state, plan) = frame.into_parts();
+        // `now()` is the instant of the one clock (S3).
+        let now = timestamp_us_to_datetime(self.env.clock.now().0).map(|now| now.and_utc());
+        state.execution_props_mut().query_execution_start_time = now;
+        let stream = DataFrame::new(state, plan).execute_stream().await.map_err(engine_failed)?;
         let schema = stream.schema();
         Ok(Rows { schema, batches: stream.map_err(engine_failed).boxed() })
     }

@@ -7,6 +7,7 @@
 mod control;
 pub(crate) mod data_folder;
 pub(crate) mod databases;
+pub(crate) mod given;
 mod house;
 mod jobs;
 mod layers;
@@ -15,7 +16,7 @@ mod notices;
 mod pauses;
 pub(crate) mod pipelines;
 mod readers;
-mod sources;
+pub(crate) mod sources;
 pub(crate) mod system;
 mod tables;
 mod web;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use thalweg_connect::feed::{FeedState, FeedStatus};
 use thalweg_core::budget::Budget;
-use thalweg_core::env::Env;
+use thalweg_core::env::{Clock, Env};
 use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::store::Store;
 use thalweg_core::{Error, Result};
@@ -44,6 +45,7 @@ use thalweg_stream::sql::Planner;
 use tokio::sync::{Mutex, watch};
 
 use self::data_folder::{DataFolder, Use};
+use self::given::Given;
 use self::house::House;
 use self::models::Forecasting;
 use crate::check::Checked;
@@ -59,6 +61,8 @@ pub(crate) struct Request {
     pub drain: Option<DrainRequest>,
     /// Where HTTP listens; none for no listener. Without it, and no drain, a question is answered.
     pub http: Option<std::net::SocketAddr>,
+    /// What sources read in a test, instead of what they are connected to.
+    pub given: Option<Arc<Given>>,
 }
 
 /// How a drain ends.
@@ -143,7 +147,7 @@ impl App {
             store: Arc::clone(&store),
             data: folder.path.clone(),
             incarnation: folder.incarnation.clone(),
-            has_readers: request.http.is_some(),
+            has_readers: request.http.is_some() || request.given.is_some(),
             memory: Budget::new("memory", memory),
             disk: Budget::new("disk", disk_bytes),
             models: Arc::clone(&forecasting.models),
@@ -151,7 +155,7 @@ impl App {
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
         let boundaries = readers::Boundaries::open(&project, &tables).await?;
-        let places = sources::Places::default();
+        let places = sources::Places::new(request.given.clone());
         places.recall(&project.sources, &store).await?;
         let pipelines = pipelines::declare(
             &project,
@@ -194,7 +198,12 @@ impl App {
             Some(_) => readers::panels(&checked, &pipelines),
             None => Panels::default(),
         };
-        let engine = Engine::new(env.clone(), entries, system::tables(&world))
+        let asking = match &request.given {
+            // Whoever asks does so when all has come.
+            Some(given) => Env { clock: Clock::stepped(given.ends_at()), ..env.clone() },
+            None => env.clone(),
+        };
+        let engine = Engine::new(asking, entries, system::tables(&world))
             .with_planner(checked.planner.clone())
             .with_models(Arc::clone(&forecasting.models))
             .with_panels(panels);

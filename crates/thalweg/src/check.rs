@@ -10,6 +10,7 @@ pub(crate) mod tables;
 
 mod carried;
 mod places;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) use self::panels::{PanelStream, Panels};
 use crate::app::databases;
 
 /// A project whose SQL is typed.
+#[derive(Clone)]
 pub(crate) struct Checked {
     /// The planner that typed it.
     pub planner: Planner,
@@ -84,6 +86,7 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
     typing.dashboards_and_alerts();
     typing.panels();
     typing.schedules();
+    typing.trials();
     let Typing { checked, problems, .. } = typing;
     loaded.problems.extend(problems);
     loaded.problems.sort_by_key(|problem| {

@@ -91,6 +91,16 @@ pub(crate) enum Verb {
     /// Show what an edit would keep, rebuild and back-fill.
     #[command(after_help = "Examples:\n  thalweg plan\n  thalweg plan shop --format json")]
     Plan(Dir),
+    /// Look at a file, an address or a preset, and declare it as a source of the project.
+    #[command(
+        after_help = "Examples:\n  thalweg add customers data/customers.csv\n  thalweg add coins https://example.com/price\n  thalweg add ticks wss://example.com/ws --subscribe '{\"op\":\"subscribe\"}' --for 30s\n  thalweg add prices binance:ticker/price:BTCUSDT,ETHUSDT"
+    )]
+    Add(AddArgs),
+    /// Run the project's tests, in process and without network; show what differs.
+    #[command(
+        after_help = "Examples:\n  thalweg test\n  thalweg test shop rise_is_positive\n  thalweg test --update"
+    )]
+    Test(TestArgs),
     /// Ask a question in SQL: of the running server, else of the project's data.
     #[command(
         after_help = "Examples:\n  thalweg sql -c 'SELECT * FROM hourly_volume'\n  thalweg sql -c 'SELECT * FROM system.ledger' --format csv\n  echo 'SELECT 1' | thalweg sql"
@@ -270,6 +280,36 @@ pub(crate) struct DemoArgs {
     /// The clock of exchange and project: where it begins and how fast it runs, as for `run`.
     #[arg(long, value_parser = clock, value_name = "FROM[@RATE|@max]")]
     pub clock: Option<ClockArg>,
+}
+
+/// Options of `add`.
+#[derive(Args)]
+pub(crate) struct AddArgs {
+    /// The name of the source.
+    pub name: String,
+    /// A file, an address, or a preset such as `finnhub:AAPL` or `binance:ticker/price:BTCUSDT`.
+    #[arg(value_name = "URL|FILE|PRESET")]
+    pub what: String,
+    /// How long to listen to a feed.
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub wait: Duration,
+    /// A message to send to a WebSocket after connecting; several in order.
+    #[arg(long, value_name = "MESSAGE")]
+    pub subscribe: Vec<String>,
+    /// Another address for a preset, such as that of `thalweg simulate`.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Options of `test`.
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// The project's folder, if the first word is a folder, and names of tests; default all.
+    #[arg(value_name = "DIR|NAME")]
+    pub names: Vec<String>,
+    /// Write what is there in the place of what is expected.
+    #[arg(long)]
+    pub update: bool,
 }
 
 /// Options of `sql`.

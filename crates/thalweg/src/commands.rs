@@ -1,6 +1,7 @@
 //! One file a verb, or a family of verbs; here what they share.
 
 mod actions;
+mod add;
 mod check;
 mod dev;
 mod doctor;
@@ -13,6 +14,7 @@ mod reset;
 mod rows;
 mod run;
 mod simulate;
+mod test;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +74,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Sources(verb) => actions::sources(verb, at).await,
         Verb::Streams(verb) => actions::streams(verb, at).await,
         Verb::Sinks(verb) => actions::sinks(verb, at).await,
+        Verb::Add(args) => add::run(&globals, args).await,
+        Verb::Test(args) => test::run(&globals, args).await,
         Verb::Simulate(args) => simulate::run(args).await,
         Verb::Open(dir) => open::run(&at(dir)),
         Verb::Graph(dir) => graph::run(&at(dir)).await,

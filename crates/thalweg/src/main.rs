@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod output;
 mod progress;
+mod trial;
 
 use std::process::ExitCode;
 

@@ -89,6 +89,23 @@ impl Default for CsvConfig {
 /// not known. Asked once for a file whose header is not among the frames.
 pub type HeaderSource = Box<dyn Fn(i64) -> Result<Option<Bytes>> + Send>;
 
+/// The records of a text, at most `max` of them, as far as it is CSV.
+pub(crate) fn split_records(
+    text: &str,
+    delimiter: char,
+    quote: char,
+    max: usize,
+) -> Vec<Vec<String>> {
+    let ascii = |character: char| u8::try_from(character).unwrap_or(b',');
+    let mut splitter = Splitter::new(ascii(delimiter), ascii(quote));
+    let (mut records, mut at) = (Vec::new(), 0);
+    while records.len() < max {
+        let Ok(Some(record)) = splitter.next(text, &mut at) else { break };
+        records.push(record.fields().map(str::to_owned).collect());
+    }
+    records
+}
+
 /// Decodes CSV frames.
 pub struct CsvDecoder {
     config: CsvConfig,

@@ -39,6 +39,7 @@ use super::rows::{FRAME_ROWS_MAX, Mismatch, Rows, SHOWN_MAX, too_long};
 use super::text as values;
 
 pub use self::clean::{Clean, DecimalMark};
+pub(crate) use self::table::{ShownTable, shown_tables};
 
 /// Why a row without any text is refused.
 const EMPTY: &str = "an empty row";
@@ -124,6 +125,11 @@ pub fn check_selector(text: &str) -> Result<()> {
 pub fn check_place(text: &str, is_selector: bool) -> Result<()> {
     let place = Place::parse(text)?;
     if is_selector && !place.head.is_empty() { check_selector(&place.head) } else { Ok(()) }
+}
+
+/// Whether a text can be read as an amount of this kind.
+pub(crate) fn reads_as(clean: Clean, text: &str) -> bool {
+    Amount::parse(clean, &clean::plain(text)).is_ok()
 }
 
 /// Checks the label of an encoding.

@@ -24,6 +24,8 @@ pub enum Shape {
     Token,
     /// A path, relative to the project folder.
     Path,
+    /// Rows, each a table of values by column; or a path to a file of them.
+    Rows,
     /// A path to a file with one query, relative to the project folder and inside it.
     SqlFile,
     /// One query.
@@ -118,6 +120,7 @@ impl Shape {
             Self::Text => "text",
             Self::Secret | Self::Token => "text, where `${NAME}` is read from the environment",
             Self::Path => "a path",
+            Self::Rows => "a list of rows, or a path to a file of them",
             Self::SqlFile => "a path to a file with a query",
             Self::Sql => "a query",
             Self::Expression => "an SQL expression",
@@ -166,6 +169,7 @@ impl Shape {
             Self::Secret => "postgres://${USER}@localhost/db",
             Self::Token => "${TOKEN}",
             Self::Path => "data/trades",
+            Self::Rows => "tests/rows.jsonl",
             Self::SqlFile => "sql/trades.sql",
             Self::Sql => "SELECT * FROM trades",
             Self::Expression => "price > 0",
@@ -260,6 +264,7 @@ impl Shape {
             }
             Self::Text | Self::Secret | Self::Token => true,
             Self::Path
+            | Self::Rows
             | Self::SqlFile
             | Self::Sql
             | Self::Expression

@@ -1,5 +1,5 @@
 //! Keys of `[topic.X]`, and of the kinds this version does not build yet: `[route.X]`,
-//! `[function.X]`, `[test.X]`.
+//! `[function.X]`.
 
 use super::{Key, Kind, Shape, key, planned};
 
@@ -36,10 +36,4 @@ pub(super) const OTHER_KEYS: &[Key] = &[
     key("function.*.args.*", Shape::ColumnType, "One argument's type.").example("double"),
     key("function.*.returns", Shape::ColumnType, "The type it returns.").example("double"),
     key("function.*.sql", Shape::Expression, "What it computes.").example("100 * (b - a) / a"),
-    key("test", Shape::Table, "Tests of the project."),
-    planned("test.*", Shape::Table, "Given input, expected rows, on a virtual clock."),
-    key("test.*.given", Shape::Table, "Files of frames, by source."),
-    key("test.*.given.*", Shape::Path, "One file.").example("tests/two_trades.jsonl"),
-    key("test.*.expect", Shape::Table, "Rows, by relation."),
-    key("test.*.expect.*", Shape::List(&Shape::Table), "Rows of one relation."),
 ];

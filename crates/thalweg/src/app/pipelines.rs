@@ -13,6 +13,7 @@ use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
 use thalweg_lake::{Changelog, LakeTable};
 use thalweg_project::{Mode, Model, Project, Sink, Source, Target};
+use thalweg_stream::intake::Intake;
 use thalweg_stream::pipeline::{
     Decoding, Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reader, Reading,
     Settings, Shared,
@@ -111,7 +112,9 @@ pub(super) fn declare(
                 let tail = Arc::new(Tail::new(Arc::clone(&query.schema), has_table));
                 (Some(tail), latest(checked, name, &query.schema, &source.key)?)
             }
-            Shape::Final | Shape::Updating => (None, vec![results(query, boundaries.of(name))?]),
+            Shape::Final | Shape::Updating => {
+                (None, vec![results(query, boundaries.of(name), places.are_given())?])
+            }
         };
         let fingerprint = fingerprint(Some((stream.sql.as_str(), query)), source);
         pipelines.push(Arc::new(Pipeline::new(
@@ -261,12 +264,13 @@ fn latest(checked: &Checked, name: &str, schema: &SchemaRef, key: &[String]) -> 
 fn results(
     query: &StreamQuery,
     boundary: Option<Arc<dyn Fn() -> thalweg_core::time::Timestamp + Send + Sync>>,
+    keeps_all: bool,
 ) -> Result<Kept> {
     let results = Arc::new(Results::new(Arc::clone(&query.schema), &query.key)?);
     // What a merged view may still need stays; without such a reader a week of event time does.
     let time = ["window_start", "window_end"]
         .into_iter()
-        .find(|column| query.schema.column_with_name(column).is_some());
+        .find(|column| !keeps_all && query.schema.column_with_name(column).is_some());
     let week = std::time::Duration::from_secs(7 * 86_400);
     let forget = time.map_or(Forget::Nothing, |column| {
         let from: KeepFrom = match boundary {
@@ -369,23 +373,28 @@ impl Parcel {
     /// The source's input, its intake, and the operators of the query.
     fn decode_as(&self, reader: sources::Reader) -> Result<Decoding> {
         let source = self.source()?;
-        let (planner, Shared { env, log, .. }) = (&self.checked.planner, &self.shared);
-        let used = self.places.used(source.name.as_str()).unwrap_or(0);
-        let (inputs, intake) = sources::input_and_intake(source, planner, env, log, reader, used)?;
+        let (inputs, intake) = self.inputs(reader)?;
         let unique = source.unique.as_ref();
         let unique = unique.map(|it| Unique::new(intake.schema(), &it.columns, it.within));
+        let planner = &self.checked.planner;
         let program = self.query().map(|query| Program::new(planner, query)).transpose()?;
         Ok(Decoding { inputs, intake, unique: unique.transpose()?, program })
     }
 
-    /// What the pipelines of the source read with, together.
-    fn reader(&self) -> Result<Reader> {
+    fn inputs(&self, reader: sources::Reader) -> Result<(sources::Inputs, Intake)> {
         let source = self.source()?;
         let (planner, Shared { env, log, .. }) = (&self.checked.planner, &self.shared);
+        if let Some(given) = self.places.given(source.name.as_str()) {
+            return given.input_and_intake(planner);
+        }
         let used = self.places.used(source.name.as_str()).unwrap_or(0);
-        let pace = sources::Reader::Pipeline;
-        let (inputs, intake) = sources::input_and_intake(source, planner, env, log, pace, used)?;
-        Ok(Reader::new(inputs, intake, env))
+        sources::input_and_intake(source, planner, env, log, reader, used)
+    }
+
+    /// What the pipelines of the source read with, together.
+    fn reader(&self) -> Result<Reader> {
+        let (inputs, intake) = self.inputs(sources::Reader::Pipeline)?;
+        Ok(Reader::new(inputs, intake, &self.shared.env))
     }
 
     /// Where an alert goes, if it is told to anybody.

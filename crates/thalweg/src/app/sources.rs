@@ -32,13 +32,15 @@ use thalweg_project::{
 use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::sql::Planner;
 
+use super::given::{Given, GivenSource};
+
 /// The topic that holds a live source's frames.
 pub(super) fn journal_topic(source: &str) -> String {
     format!("{source}.raw")
 }
 
 /// A live source, ready to connect; with `once`, what polls polls once and ends.
-pub(super) fn live(
+pub(crate) fn live(
     source: &Source,
     env: &Env,
     once: bool,
@@ -102,7 +104,7 @@ fn poller(
 }
 
 /// One input a partition.
-type Inputs = BTreeMap<u32, Box<dyn Input>>;
+pub(super) type Inputs = BTreeMap<u32, Box<dyn Input>>;
 
 /// Who reads a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,31 +128,9 @@ pub(super) fn input_and_intake(
     let (input, decoder): (Box<dyn Input>, Box<dyn Decoder>) = match &source.connector {
         Connector::File(file) => {
             let place = &file.places[used];
-            let mut config = FileConfig::new("");
-            config.place = self::place(place);
+            let mut config = file_config(source, self::place(place))?;
             if reader == Reader::Pipeline {
                 config.rate = place.rate_per_second.and_then(Rate::per_second);
-            }
-            match &source.format {
-                Format::Csv(csv) => {
-                    config.framing = Framing::Csv {
-                        delimiter: ascii(csv.delimiter)?,
-                        quote: ascii(csv.quote)?,
-                        header: csv.header,
-                    };
-                    config.encoding = Encoding::for_label(csv.encoding.as_bytes());
-                }
-                Format::Json(json) => {
-                    config.framing = match json.layout {
-                        JsonLayout::Lines => Framing::Lines,
-                        JsonLayout::Array => Framing::Array,
-                        JsonLayout::Document => Framing::Document,
-                    };
-                }
-                // One page, whole.
-                Format::Html(_) => config.framing = Framing::Document,
-                Format::Parquet => config.framing = Framing::Rows(RowFormat::Parquet),
-                Format::Avro => config.framing = Framing::Rows(RowFormat::Avro),
             }
             let input = FileInput::new(config, env)?;
             let decoder = decoder(source, Some(input.header_source()))?;
@@ -167,6 +147,15 @@ pub(super) fn input_and_intake(
             (Box::new(input), decoder)
         }
     };
+    Ok((BTreeMap::from([(0, input)]), intake(source, planner, decoder)?))
+}
+
+/// What makes valid rows of a source's frames.
+pub(super) fn intake(
+    source: &Source,
+    planner: &Planner,
+    decoder: Box<dyn Decoder>,
+) -> Result<Intake> {
     let config = IntakeConfig {
         source: source.name.value.clone(),
         topic: match source.is_live() {
@@ -182,12 +171,39 @@ pub(super) fn input_and_intake(
             .map(|check| (check.name.value.clone(), check.sql.as_str().to_owned()))
             .collect(),
     };
-    let intake = Intake::new(planner, config, decoder)?;
-    Ok((BTreeMap::from([(0, input)]), intake))
+    Intake::new(planner, config, decoder)
+}
+
+/// How the files of a source are cut into frames.
+pub(crate) fn file_config(source: &Source, place: Place) -> Result<FileConfig> {
+    let mut config = FileConfig::new("");
+    config.place = place;
+    match &source.format {
+        Format::Csv(csv) => {
+            config.framing = Framing::Csv {
+                delimiter: ascii(csv.delimiter)?,
+                quote: ascii(csv.quote)?,
+                header: csv.header,
+            };
+            config.encoding = Encoding::for_label(csv.encoding.as_bytes());
+        }
+        Format::Json(json) => {
+            config.framing = match json.layout {
+                JsonLayout::Lines => Framing::Lines,
+                JsonLayout::Array => Framing::Array,
+                JsonLayout::Document => Framing::Document,
+            };
+        }
+        // One page, whole.
+        Format::Html(_) => config.framing = Framing::Document,
+        Format::Parquet => config.framing = Framing::Rows(RowFormat::Parquet),
+        Format::Avro => config.framing = Framing::Rows(RowFormat::Avro),
+    }
+    Ok(config)
 }
 
 /// What makes rows of a source's frames.
-fn decoder(source: &Source, headers: Option<HeaderSource>) -> Result<Box<dyn Decoder>> {
+pub(crate) fn decoder(source: &Source, headers: Option<HeaderSource>) -> Result<Box<dyn Decoder>> {
     Ok(match &source.format {
         Format::Json(json) => Box::new(JsonDecoder::new(&json_config(source, json)?)?),
         Format::Csv(csv) => {
@@ -239,7 +255,11 @@ fn place(place: &FilePlace) -> Place {
 /// so what was decided holds for the life of the data folder, or until the project no longer names
 /// that place.
 #[derive(Clone, Default)]
-pub(super) struct Places(Arc<Decided>);
+pub(super) struct Places {
+    decided: Arc<Decided>,
+    // In a test, what stands in the place of all of them.
+    given: Option<Arc<Given>>,
+}
 
 #[derive(Default)]
 struct Decided {
@@ -258,9 +278,23 @@ impl Decided {
 const DECISIONS: &str = "file_place";
 
 impl Places {
+    pub(super) fn new(given: Option<Arc<Given>>) -> Self {
+        Self { decided: Arc::default(), given }
+    }
+
+    /// What a test gives to a source.
+    pub(super) fn given(&self, source: &str) -> Option<&GivenSource> {
+        self.given.as_ref()?.source(source)
+    }
+
+    /// Whether a test gives what sources read.
+    pub(super) fn are_given(&self) -> bool {
+        self.given.is_some()
+    }
+
     /// The number of the place in use, if it was decided.
     pub(super) fn used(&self, source: &str) -> Option<usize> {
-        self.0.used.lock().unwrap_or_else(PoisonError::into_inner).get(source).copied()
+        self.decided.used.lock().unwrap_or_else(PoisonError::into_inner).get(source).copied()
     }
 
     /// The place that a source of files is read from, as it is shown.
@@ -281,7 +315,7 @@ impl Places {
             if file.places.len() > 1
                 && let Some(used) = stored(name, file, store).await?
             {
-                self.0.set(name, used);
+                self.decided.set(name, used);
             }
         }
         Ok(())
@@ -304,7 +338,7 @@ impl Places {
         if file.places.len() == 1 {
             return Ok(0);
         }
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.decided.turn.lock().await;
         if let Some(used) = self.used(name) {
             return Ok(used);
         }
@@ -324,7 +358,7 @@ impl Places {
                 used
             }
         };
-        self.0.set(name, used);
+        self.decided.set(name, used);
         Ok(used)
     }
 }

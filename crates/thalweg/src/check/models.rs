@@ -20,6 +20,7 @@ use thalweg_stream::sql::rewrite::{Mode, is_hidden};
 use super::{Typing, problem};
 
 /// A model whose columns are typed.
+#[derive(Clone)]
 pub(crate) struct CheckedModel {
     /// What it reads of a row.
     pub columns: ForecastColumns,
@@ -29,6 +30,7 @@ pub(crate) struct CheckedModel {
 
 /// Where the rows of `FROM <model>` come from.
 #[expect(clippy::large_enum_variant, reason = "one a model")]
+#[derive(Clone)]
 pub(crate) enum Predictions {
     /// A pipeline that follows the features.
     Followed(StreamQuery),

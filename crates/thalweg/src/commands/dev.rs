@@ -33,7 +33,7 @@ pub(super) async fn run(place: &Place, args: &DevArgs) -> Result<u8, Failure> {
                 let env = Env { shutdown: process.shutdown.child_token(), ..machine(None) };
                 let http = Some(args.http.unwrap_or(project.server.http));
                 simulate_feeds(&env, &mut project).await?;
-                let request = Request { data: place.data.clone(), drain: None, http };
+                let request = Request { data: place.data.clone(), drain: None, http, given: None };
                 let app = Arc::new(App::open(project, checked, env.clone(), request).await?);
                 let mut running = Box::pin(app.run());
                 tokio::select! {

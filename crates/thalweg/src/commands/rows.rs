@@ -87,7 +87,7 @@ pub(super) async fn query(place: &Place, sql: &str) -> Result<Vec<RecordBatch>, 
         return query_server(place, &server, sql).await;
     }
     let (project, checked) = load_checked(load(&place.dir), place.is_colored)?;
-    let request = Request { data: place.data.clone(), drain: None, http: None };
+    let request = Request { data: place.data.clone(), drain: None, http: None, given: None };
     let app = match App::open(project, checked, machine(None), request).await {
         Ok(app) => Arc::new(app),
         // It has begun meanwhile.

@@ -36,6 +36,7 @@ pub(super) async fn run(place: &Place, args: RunArgs) -> Result<u8, Failure> {
         data: place.data.clone(),
         drain: args.drain.then_some(DrainRequest { idle: args.idle, wait: args.wait }),
         http,
+        given: None,
     };
     let app = Arc::new(App::open(project, checked, env, request).await?);
     if args.drain {
@@ -150,7 +151,8 @@ pub(super) async fn demo(
     project.sinks.retain(|sink| sink.target.database().is_none());
     eprintln!("the demo runs examples/market-lambda against a simulated exchange;");
     eprintln!("its PostgreSQL sink and its webhook are left out. Data: {}", folder.display());
-    let request = Request { data: folder.join(".thalweg"), drain: None, http: Some(args.http) };
+    let request =
+        Request { data: folder.join(".thalweg"), drain: None, http: Some(args.http), given: None };
     let app = Arc::new(App::open(project, checked, env, request).await?);
     let ended = app.run().await;
     if let Some(folder) = temporary

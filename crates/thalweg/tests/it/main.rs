@@ -3,6 +3,7 @@
 //! The recorded data is looked for in `THALWEG_DATA`, else in `../shared/data` beside the checkout.
 //! A test that needs it and finds none says so and passes; with `CI=true` it fails.
 
+mod adding;
 mod check;
 mod clock;
 mod crash;
@@ -27,3 +28,4 @@ mod services;
 mod steering;
 mod support;
 mod tables;
+mod trials;

@@ -109,15 +109,37 @@ fn folded(text: &str) -> String {
     plain(text).replace('\u{a0}', " ").trim_matches(is_arrow).to_lowercase()
 }
 
+/// A table as a reader sees it.
+pub(crate) struct ShownTable {
+    /// The texts of its last header.
+    pub(crate) headers: Vec<String>,
+    /// The texts of its rows; none where a row does not reach.
+    pub(crate) rows: Vec<Vec<Option<String>>>,
+}
+
+/// Every table of a page that has a header.
+pub(crate) fn shown_tables(page: &Html) -> Vec<ShownTable> {
+    let Ok(tables) = Selector::parse("table") else { return Vec::new() };
+    let grids = page.select(&tables).filter_map(|element| Grid::of(element).ok());
+    let shown = |grid: Grid<'_>| {
+        let rows = grid.rows.iter().filter(|row| row.placeholder().is_none());
+        let texts = |row: &Row<'_>| row.cells.iter().map(|cell| cell.map(visible)).collect();
+        Some(ShownTable { headers: grid.shown.last()?.clone(), rows: rows.map(texts).collect() })
+    };
+    grids.filter_map(shown).collect()
+}
+
 /// The cells of a table where they stand.
 struct Grid<'p> {
     headers: Vec<Vec<String>>,
+    // The same as they are written.
+    shown: Vec<Vec<String>>,
     rows: Vec<Row<'p>>,
 }
 
 impl<'p> Grid<'p> {
     fn of(table: ElementRef<'p>) -> Result<Self, String> {
-        let mut grid = Self { headers: Vec::new(), rows: Vec::new() };
+        let mut grid = Self { headers: Vec::new(), shown: Vec::new(), rows: Vec::new() };
         let mut spans = Spans::default();
         let mut has_head = false;
         for part in table.child_elements() {
@@ -139,10 +161,11 @@ impl<'p> Grid<'p> {
                 // Without any mark of its own the first row is the header.
                 let is_first = !has_head && grid.headers.is_empty() && grid.rows.is_empty();
                 if is_header || is_first {
-                    let text = |cell: &Option<ElementRef<'p>>| {
-                        cell.map(|cell| folded(&visible(cell))).unwrap_or_default()
-                    };
-                    grid.headers.push(cells.iter().map(text).collect());
+                    let text =
+                        |cell: &Option<ElementRef<'p>>| cell.map(visible).unwrap_or_default();
+                    let shown: Vec<String> = cells.iter().map(text).collect();
+                    grid.headers.push(shown.iter().map(|text| folded(text)).collect());
+                    grid.shown.push(shown);
                 } else {
                     grid.rows.push(Row { cells });
                 }
