@@ -12,7 +12,7 @@ use thalweg_core::table::Table as _;
 use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
 use thalweg_lake::{Changelog, LakeTable};
-use thalweg_project::{Mode, Model, Project, Sink, Source, Target};
+use thalweg_project::{Model, Project, Sink, Source, Target};
 use thalweg_stream::intake::Intake;
 use thalweg_stream::pipeline::{
     Decoding, Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reader, Reading,
