@@ -17,6 +17,7 @@
 
 pub mod codecs;
 pub mod feed;
+mod group;
 pub mod presets;
 pub mod sampling;
 pub mod sinks;

@@ -11,12 +11,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal, kill_process_group};
 use thalweg_core::task::{Task, TaskContext, TaskLog};
 use thalweg_core::{Error, ErrorKind, Result};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+
+use crate::group;
 
 /// How long a program may take to end when it is asked to.
 const END_WAIT: Duration = Duration::from_secs(5);
@@ -72,7 +72,6 @@ impl Program {
 impl Task for Program {
     async fn run(&self, context: &TaskContext) -> Result<String> {
         let mut child = self.start(context)?;
-        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let log = &*context.log;
         let run = async {
@@ -97,23 +96,10 @@ impl Task for Program {
                 Err(Error::unavailable("the program cannot be waited for").with_source(error))
             }
             None => {
-                end(&mut child, group).await;
+                group::end(&mut child, END_WAIT).await;
                 Err(Error::unavailable(format!("`{}` was ended", self.config.command[0])))
             }
         }
-    }
-}
-
-/// Ends a program with all it has started.
-async fn end(child: &mut Child, group: Option<Pid>) {
-    let Some(group) = group else { return };
-    // An error says that nobody is there any more.
-    let _ = kill_process_group(group, Signal::TERM);
-    let has_ended = timeout(END_WAIT, child.wait()).await.is_ok();
-    // What it had started may still be there.
-    let _ = kill_process_group(group, Signal::KILL);
-    if !has_ended {
-        let _ = child.wait().await;
     }
 }
 
