@@ -6,4 +6,5 @@
 
 pub mod console;
 pub mod postgres;
+pub mod topic;
 pub mod webhook;

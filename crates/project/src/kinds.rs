@@ -8,11 +8,13 @@ pub(crate) mod alert;
 pub(crate) mod dashboard;
 pub(crate) mod job;
 pub(crate) mod model;
+pub(crate) mod route;
 pub(crate) mod runtime;
 pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod stream;
 pub(crate) mod table;
+pub(crate) mod topic;
 pub(crate) mod view;
 
 pub use alert::{Alert, Notify};
@@ -20,6 +22,7 @@ pub use dashboard::{Band, Dashboard, Filter, KpiFormat, Panel, PanelKind};
 pub(crate) use dashboard::{Known, is_relation, relation_name};
 pub use job::{Job, Task, TaskAction, TaskDay};
 pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
+pub use route::{Arm, Route};
 pub use runtime::{DiskBudget, Runtime, Server};
 pub use sink::{Mode, PostgresTable, Sink, Target};
 pub use source::{
@@ -29,6 +32,7 @@ pub use source::{
 };
 pub use stream::{Emit, Stream};
 pub use table::{Partition, Table, TableInput};
+pub use topic::Topic;
 pub use view::{View, ViewInput};
 
 use crate::entry::Entry;

@@ -19,12 +19,13 @@ use crate::files::{Folder, ProjectFiles};
 use crate::keys::{Kind, Shape};
 use crate::kinds::{
     Dashboard, Known, TableInput, TaskAction, ViewInput, alert, dashboard, job, lower_all, model,
-    runtime, sink, source, stream, table, view,
+    route, runtime, sink, source, stream, table, topic, view,
 };
 use crate::names::{self, Definitions};
 use crate::project::Project;
 use crate::secret::{Environment, parse_env_file};
 use crate::source_map::SourceMap;
+use crate::spanned::Spanned;
 use crate::tree::{self, Node, Value};
 
 /// A project as far as it could be read, and everything that is wrong with it.
@@ -251,6 +252,9 @@ fn lower(lowering: &Lowering<'_>, root: &Node) -> Project {
         notify: project.spanned("notify"),
         streams: lower_all(root, "stream", stream::lower),
         tables: lower_all(root, "table", table::lower),
+        lookups: lower_all(root, "table", source::lookup::lower),
+        routes: lower_all(root, "route", route::lower),
+        topics: lower_all(root, "topic", topic::lower),
         views: lower_all(root, "view", view::lower),
         sinks: lower_all(root, "sink", sink::lower),
         jobs: lower_all(root, "job", job::lower),
@@ -277,6 +281,24 @@ fn what_belongs_together(project: &Project, problems: &mut Vec<Problem>) {
                     .hint("Both layers of a merged view run the same SQL (S17).")
                     .related(format!("`{batch}` is declared here"), table.name.place.clone()),
             );
+        }
+    }
+    let mut published: BTreeMap<&str, &Spanned<String>> = BTreeMap::new();
+    for (topic, _) in project.published() {
+        match published.get(topic.as_str()) {
+            None => {
+                published.insert(topic, topic);
+            }
+            Some(first) => {
+                let message = format!("topic `{topic}` is published to twice");
+                let problem = codes::problem(codes::DOES_NOT_FIT, message, topic.place.clone());
+                let text = format!("`{topic}` is published to here, too");
+                problems.push(
+                    problem
+                        .related(text, first.place.clone())
+                        .hint("What goes in exactly once has one writer; take another name."),
+                );
+            }
         }
     }
     for task in project.jobs.iter().flat_map(|job| &job.tasks) {

@@ -79,15 +79,56 @@ pub(super) const KEYS: &[Key] = &[
         Shape::SqlFile,
         "A table rebuilt from a query of its own, in a file.",
     ),
-    planned("table.*.parquet", Shape::Table, "Parquet files."),
-    key("table.*.parquet.path", Shape::Path, "Their folder."),
-    planned("table.*.avro", Shape::Table, "Avro files."),
-    key("table.*.avro.path", Shape::Path, "Their folder."),
-    planned("table.*.csv", Shape::Table, "CSV files."),
-    key("table.*.csv.path", Shape::Path, "Their folder, or one file to look up in."),
+    key(
+        "table.*.parquet",
+        Shape::Table,
+        "Parquet files; without `from` a lookup that is only read.",
+    ),
+    key("table.*.parquet.path", Shape::Path, "Their folder; of a lookup the files, with wildcards.")
+        .example("data/cities.parquet")
+        .required(),
+    key("table.*.avro", Shape::Table, "Avro files; without `from` a lookup that is only read."),
+    key("table.*.avro.path", Shape::Path, "Their folder; of a lookup the files, with wildcards.")
+        .example("data/cities.avro")
+        .required(),
+    key("table.*.csv", Shape::Table, "CSV files; without `from` a lookup that is only read."),
+    key("table.*.csv.path", Shape::Path, "Their folder; of a lookup the files, with wildcards.")
+        .example("data/cities.csv")
+        .required(),
     key("table.*.csv.delimiter", Shape::Character, "What separates fields.").default(","),
-    planned("table.*.json", Shape::Table, "JSON lines."),
-    key("table.*.json.path", Shape::Path, "Their folder."),
+    key("table.*.csv.quote", Shape::Character, "What encloses a field that holds delimiters.")
+        .default("\""),
+    key("table.*.csv.header", Shape::Boolean, "Whether the first line of a file names the columns.")
+        .default("true"),
+    key("table.*.csv.null", Shape::List(&Shape::Text), "Fields that mean NULL.").default(r#"[""]"#),
+    key("table.*.json", Shape::Table, "JSON lines; without `from` a lookup that is only read."),
+    key("table.*.json.path", Shape::Path, "Their folder; of a lookup the files, with wildcards.")
+        .example("data/cities.jsonl")
+        .required(),
+    key(
+        "table.*.columns",
+        Shape::Table,
+        "Columns of a lookup, by name. Default: what Parquet and Avro files carry; of CSV the \
+         header's names, all text.",
+    ),
+    key(
+        "table.*.columns.*",
+        Shape::Table,
+        "One column; `population = \"bigint\"` is short for `population = { type = \"bigint\" }`.",
+    )
+    .short_for("type"),
+    key(
+        "table.*.columns.*.type",
+        Shape::ColumnType,
+        "Its type, as that of a source's column.",
+    )
+    .required(),
+    key(
+        "table.*.columns.*.select",
+        Shape::Text,
+        "Where a row holds it: a path into the JSON, a header of the CSV. Default: its name.",
+    )
+    .example("State short"),
     planned("table.*.roll", Shape::Table, "When a new file is begun."),
     key("table.*.roll.every", Shape::Duration, "After this time."),
     key("table.*.roll.size", Shape::Size, "At this size."),

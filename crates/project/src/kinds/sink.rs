@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::entry::{Entry, from_text};
+use crate::names::wrong_topic;
 use crate::secret::Secret;
 use crate::spanned::Spanned;
 
@@ -28,6 +29,11 @@ pub struct Sink {
 pub enum Target {
     /// A table of a PostgreSQL database.
     Postgres(PostgresTable),
+    /// A topic of the log.
+    Topic {
+        /// Its name.
+        name: Spanned<String>,
+    },
     /// Lines on standard output.
     Console {
         /// Time between two prints. Default 1 s.
@@ -73,11 +79,19 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Sink> {
         .child("console")
         .written()
         .map(|console| Some(Target::Console { every: console.value("every") }));
+    let topic = entry.child("topic").written().map(|topic| {
+        let name: Spanned<String> = topic.spanned("name")?;
+        if let Some(problem) = wrong_topic(&name) {
+            entry.report(problem);
+            return None;
+        }
+        Some(Target::Topic { name })
+    });
     let (mode, key) = (entry.spanned("mode"), entry.list("key"));
     Some(Sink {
         name: name.clone(),
         from: entry.spanned("from")?,
-        target: postgres.or(console)??,
+        target: postgres.or(topic).or(console)??,
         mode,
         key,
     })

@@ -2,6 +2,7 @@
 
 mod html;
 mod http;
+pub(crate) mod lookup;
 mod lower;
 mod preset;
 
@@ -13,6 +14,7 @@ use thalweg_core::schema::{Column, EpochUnit};
 
 pub use self::html::{Clean, Cleaning, HtmlFormat, HtmlRows, Locale};
 pub use self::http::{Binance, BinanceEndpoint, Http, Pages, PagesBy, PollEmit};
+use self::lower::Columns;
 pub(crate) use self::lower::lower;
 use crate::entry::from_text;
 use crate::secret::Secret;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::codes::{self, Telling};
 use crate::entry::Entry;
 use crate::keys::Kind;
+use crate::kinds::source::lookup::is_only_read;
 use crate::spanned::Spanned;
 use crate::sql_text::SqlText;
 
@@ -61,7 +62,12 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Table> {
     let replace = entry.sql("replace");
     // `append`, the only mode that is built, is what every table does.
     let _: Option<String> = entry.get("mode");
-    let path: Spanned<String> = entry.child("delta").spanned("path")?;
+    let delta = entry.child("delta");
+    if delta.written().is_none() {
+        files_not_built(entry);
+        return None;
+    }
+    let path: Spanned<String> = delta.spanned("path")?;
     if let Some((scheme, _)) = path.split_once("://") {
         let message =
             format!("`{scheme}://` is not built yet: tables that are not on this machine");
@@ -78,6 +84,18 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Table> {
     };
     let path = entry.lowering.dir.join(&path.value);
     Some(Table { name: name.clone(), input, path, partition_by })
+}
+
+/// Tables of other formats are only read so far; what would fill one is reported.
+fn files_not_built(entry: Entry<'_>) {
+    if is_only_read(entry) {
+        return;
+    }
+    let formats = ["parquet", "avro", "csv", "json"];
+    let Some(format) = formats.iter().find_map(|key| entry.child(key).written()) else { return };
+    let message = "it is not built yet to write files of this format";
+    let problem = codes::problem(codes::NOT_BUILT, message, format.place());
+    entry.report(problem.hint("A later version writes them; take `delta.path` for now."));
 }
 
 /// Sources and their histories; none when a name is not one of a source.

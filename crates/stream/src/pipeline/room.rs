@@ -62,7 +62,12 @@ impl Room {
     }
 
     /// Counts what is held now. State is looked through every now and then, not at each epoch.
-    pub(super) fn count(&mut self, pipeline: &Pipeline, program: Option<&Program>) {
+    pub(super) fn count(
+        &mut self,
+        pipeline: &Pipeline,
+        program: Option<&Program>,
+        looked_up: usize,
+    ) {
         self.newest.set(pipeline.tail.as_ref().map_or(0, |tail| tail.bytes()) as u64);
         let now = pipeline.shared.env.clock.now();
         if now.since(self.counted_at) < COUNT_EVERY {
@@ -71,7 +76,7 @@ impl Room {
         self.counted_at = now;
         let state = program.map_or(0, Program::state_bytes);
         let results: usize = pipeline.kept.iter().map(|kept| kept.results.bytes()).sum();
-        self.state.set((state + results) as u64);
+        self.state.set((state + results + looked_up) as u64);
     }
 
     /// Why nothing more should be read; none while there is room.

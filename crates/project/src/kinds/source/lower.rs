@@ -259,38 +259,45 @@ fn lower_file(entry: Entry<'_>) -> Option<FilePlace> {
         Some((name.value.clone(), header.read_secret()?))
     };
     let header_values: Vec<_> = headers.members().into_iter().filter_map(header).collect();
-    let written: Spanned<String> = entry.spanned("path")?;
-    let path = entry.secret("path")?;
+    let mut location = lower_path(entry.child("path"))?;
+    match (&mut location, headers.written()) {
+        (Location::Http { headers, .. }, _) => *headers = header_values,
+        (_, Some(headers)) => {
+            let message = "`headers` are for files over HTTP";
+            entry.report(codes::problem(codes::DOES_NOT_FIT, message, headers.place()));
+            return None;
+        }
+        (_, None) => {}
+    }
+    Some(FilePlace { location, rate_per_second: rate.map(|rate| rate.0) })
+}
+
+/// Where the files of a `path` are.
+pub(super) fn lower_path(entry: Entry<'_>) -> Option<Location> {
+    let written: Spanned<String> = entry.read_spanned()?;
+    let path = entry.read_secret()?;
     let wrong = |code, message: String| codes::problem(code, message, written.place.clone());
     if written.trim().is_empty() {
         entry.report(wrong(codes::MALFORMED, "the path of the files is empty".to_owned()));
         return None;
     }
     let scheme = path.reveal().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let location = match scheme.as_deref() {
-        None => Location::Disk(entry.lowering.dir.join(path.reveal())),
-        Some("http" | "https") => Location::Http { url: path, headers: header_values },
-        Some("hdfs") => Location::Hdfs(path.reveal().to_owned()),
+    match scheme.as_deref() {
+        None => Some(Location::Disk(entry.lowering.dir.join(path.reveal()))),
+        Some("http" | "https") => Some(Location::Http { url: path, headers: Vec::new() }),
+        Some("hdfs") => Some(Location::Hdfs(path.reveal().to_owned())),
         Some("s3" | "s3a") => {
             let problem = wrong(codes::DOES_NOT_FIT, "a bucket is no path".to_owned());
             entry.report(problem.hint("Write `s3.url` in place of `file.path`."));
-            return None;
+            None
         }
         Some(scheme) => {
             let message = format!("files cannot be read from `{scheme}://`");
             let hint = "A path, `http://`, `https://` and `hdfs://` can.";
             entry.report(wrong(codes::MALFORMED, message).hint(hint));
-            return None;
+            None
         }
-    };
-    if let Some(headers) = headers.written()
-        && !matches!(location, Location::Http { .. })
-    {
-        let message = "`headers` are for files over HTTP";
-        entry.report(codes::problem(codes::DOES_NOT_FIT, message, headers.place()));
-        return None;
     }
-    Some(FilePlace { location, rate_per_second: rate.map(|rate| rate.0) })
 }
 
 fn lower_s3(entry: Entry<'_>) -> Option<FilePlace> {
@@ -362,21 +369,21 @@ fn has_cleaning(entry: Entry<'_>) -> bool {
 }
 
 /// Columns, with where they are declared and how their texts are read.
-struct Columns {
-    columns: Vec<Column>,
-    places: Vec<Option<Place>>,
-    cleaning: Vec<Cleaning>,
+pub(super) struct Columns {
+    pub(super) columns: Vec<Column>,
+    pub(super) places: Vec<Option<Place>>,
+    pub(super) cleaning: Vec<Cleaning>,
 }
 
 impl Columns {
-    fn of_preset(columns: Vec<Column>) -> Self {
+    pub(super) fn of_preset(columns: Vec<Column>) -> Self {
         let cleaning = vec![Cleaning::default(); columns.len()];
         Self { columns, places: Vec::new(), cleaning }
     }
 }
 
 /// The declared columns; the outer none when there are none, the inner when one of them is wrong.
-fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
+pub(super) fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
     let members = entry.child("columns").members();
     if members.is_empty() {
         return None;
