@@ -5,7 +5,8 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::log::tail::{Tail, TailRequest};
 use crate::time::{Day, Timestamp};
 
 /// Carries out actions.
@@ -24,6 +25,15 @@ pub trait Control: Send + Sync {
     ///
     /// `Invalid` when there is no such run or task.
     async fn task_log(&self, run: &str, task: &str, attempt: Option<u32>) -> Result<AttemptLog>;
+
+    /// Looks at records of a topic.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when there is no such topic or partition.
+    async fn topic_records(&self, request: TailRequest) -> Result<Tail> {
+        Err(Error::invalid(format!("no topic `{}`", request.topic)))
+    }
 }
 
 /// What one attempt of a task has said.

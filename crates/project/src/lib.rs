@@ -39,8 +39,9 @@ pub use kinds::{
     Connector, CsvFormat, Dashboard, DiskBudget, Emit, Evaluation, FileInput, FilePlace, Filter,
     Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job, JsonFormat, JsonLayout, Keep,
     KpiFormat, Locale, Location, Mode, Model, Notice, Notify, OnInvalid, Pages, PagesBy, Panel,
-    PanelKind, Partition, PollEmit, PostgresTable, Route, Runtime, S3, Server, Sink, Source, Stream,
-    Table, TableInput, Target, Task, TaskAction, TaskDay, Topic, Training, View, ViewInput, Websocket,
+    PanelKind, Partition, PollEmit, PostgresTable, Route, Runtime, S3, Server, Sink, Source,
+    Stream, Table, TableInput, Target, Task, TaskAction, TaskDay, Topic, Training, View, ViewInput,
+    Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

@@ -258,11 +258,7 @@ impl Engine {
 
     /// Runs a plan of [`Engine::plan`].
     pub async fn run(&self, plan: LogicalPlan) -> Result<Rows> {
-        let context = SessionContext::new_with_state(self.planner.state().clone());
-        let frame = context.execute_logical_plan(plan).await.map_err(engine_failed)?;
-        let stream = frame.execute_stream().await.map_err(engine_failed)?;
-        let schema = stream.schema();
-        Ok(Rows { schema, batches: stream.map_err(engine_failed).boxed() })
+        run_plan(&self.planner, plan).await
     }
 
     fn resolve<'a>(&'a self, name: String, pinned: &'a mut Pinned) -> BoxFuture<'a, Result<()>> {
@@ -419,6 +415,19 @@ impl QueryEngine for Engine {
         });
         Ok(changes)
     }
+}
+
+/// Runs a plan in the session of `planner`.
+///
+/// # Errors
+///
+/// What it fails with before its first row; the rest comes with the rows.
+pub async fn run_plan(planner: &Planner, plan: LogicalPlan) -> Result<Rows> {
+    let context = SessionContext::new_with_state(planner.state().clone());
+    let frame = context.execute_logical_plan(plan).await.map_err(engine_failed)?;
+    let stream = frame.execute_stream().await.map_err(engine_failed)?;
+    let schema = stream.schema();
+    Ok(Rows { schema, batches: stream.map_err(engine_failed).boxed() })
 }
 
 /// JSON values as parameters: strings, numbers, booleans, null.

@@ -32,9 +32,9 @@ use thalweg_core::schema::meta;
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 
+use crate::lookups::LookupRows;
 use crate::operators::aggregate::{Aggregate, AggregateConfig, Emit, OutputColumn};
 use crate::operators::aggregate_state::AggregateSpec;
-use crate::lookups::LookupRows;
 use crate::operators::expressions::{Filter, Project, engine_error};
 use crate::operators::lookup::{self, CORRELATED, Question, one_batch};
 use crate::operators::outcomes::Outcomes;
@@ -124,7 +124,7 @@ pub fn prepare(
     let planned = planner.plan(sql, names, Mode::Stream)?;
     let problem = |error| from_datafusion(error, &text, names);
     let plan = joins::decorrelate(planned.plan, planner.state()).and_then(carry_hidden);
-    prepare_plan(planner, plan.map_err(problem)?, update).map_err(|refusal| match refusal {
+    prepare_plan(planner, plan.map_err(problem)?, names, update).map_err(|refusal| match refusal {
         Refusal::No(message) => vec![refused(message, None)],
         Refusal::Engine(error) => from_datafusion(error, &text, names),
     })
@@ -134,10 +134,18 @@ pub fn prepare(
 fn prepare_plan(
     planner: &Planner,
     plan: LogicalPlan,
+    names: &Names,
     update: bool,
 ) -> Result<StreamQuery, Refusal> {
     let mut walk = Walk::new(planner, update);
     let end = walk.visit(&plan)?;
+    let lookups = walk.lookups()?;
+    if let Some(live) = lookups.iter().find(|name| !names.is_lookup(name)) {
+        return no(format!(
+            "`{live}` is not read whole, so nothing can be looked up in it; a table, a view of \
+             tables and a source of files can. Joins of two live inputs are not built yet"
+        ));
+    }
     let schema = Arc::clone(plan.schema().inner());
     let key: Vec<String> =
         end.key.iter().flatten().map(|at| schema.field(*at).name().clone()).collect();
@@ -152,7 +160,7 @@ fn prepare_plan(
         shape: end.shape,
         key,
         window_size: end.window_size,
-        lookups: walk.lookups()?,
+        lookups,
         models: walk.models,
         arms: 0,
         emit,
@@ -165,11 +173,15 @@ fn prepare_plan(
 /// # Errors
 ///
 /// Why a stream cannot run it, in words.
-pub fn prepare_panel(planner: &Planner, candidate: &Candidate) -> Result<StreamQuery, String> {
+pub fn prepare_panel(
+    planner: &Planner,
+    candidate: &Candidate,
+    names: &Names,
+) -> Result<StreamQuery, String> {
     let prepared = joins::decorrelate(candidate.plan.clone(), planner.state())
         .and_then(carry_hidden)
         .map_err(Refusal::from)
-        .and_then(|plan| prepare_plan(planner, plan, true));
+        .and_then(|plan| prepare_plan(planner, plan, names, true));
     prepared.map_err(|refusal| match refusal {
         Refusal::No(message) => message,
         Refusal::Engine(error) => error.strip_backtrace(),
@@ -594,14 +606,15 @@ impl<'a> Walk<'a> {
         let from_first =
             matches!(&frame.start_bound, WindowFrameBound::Preceding(bound) if bound.is_null());
         let to_current = matches!(frame.end_bound, WindowFrameBound::CurrentRow);
-        let mut value = || -> Result<(Arc<dyn PhysicalExpr>, arrow::datatypes::DataType), Refusal> {
-            let Some(value) = params.args.first() else {
-                return no(format!("`{name}` needs a value"));
+        let mut value =
+            || -> Result<(Arc<dyn PhysicalExpr>, arrow::datatypes::DataType), Refusal> {
+                let Some(value) = params.args.first() else {
+                    return no(format!("`{name}` needs a value"));
+                };
+                let value = self.expression(value, input)?;
+                let data_type = value.data_type(input.as_arrow())?;
+                Ok((value, data_type))
             };
-            let value = self.expression(value, input)?;
-            let data_type = value.data_type(input.as_arrow())?;
-            Ok((value, data_type))
-        };
         match (&function.fun, name.as_str()) {
             (WindowFunctionDefinition::WindowUDF(_), "lag") => {
                 let (value, data_type) = value()?;

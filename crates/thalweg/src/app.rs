@@ -9,6 +9,7 @@ pub(crate) mod data_folder;
 mod house;
 mod jobs;
 mod layers;
+mod lookups;
 mod models;
 mod notices;
 mod pauses;
@@ -132,10 +133,21 @@ impl App {
         let registry =
             Registry::open(Arc::clone(&store), Arc::clone(&env.disk), folder.path.join("models"))?;
         let forecasting = Forecasting::new(&project, &checked, registry, &env)?;
+        let places = sources::Places::default();
+        places.recall(&project.sources, &store).await?;
+        let shared_log = Arc::clone(&log) as Arc<dyn Log>;
+        let wiring = lookups::Wiring {
+            project: &project,
+            checked: &checked,
+            env: &env,
+            log: &shared_log,
+            tables: &tables,
+            places: &places,
+        };
         let (feeds_silent, silent) = watch::channel(false);
         let shared = Shared {
             env: env.clone(),
-            log: Arc::clone(&log) as Arc<dyn Log>,
+            log: Arc::clone(&shared_log),
             store: Arc::clone(&store),
             data: folder.path.clone(),
             incarnation: folder.incarnation.clone(),
@@ -143,12 +155,11 @@ impl App {
             memory: Budget::new("memory", memory),
             disk: Budget::new("disk", disk_bytes),
             models: Arc::clone(&forecasting.models),
+            lookups: lookups::lookups(&wiring),
         };
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
         let boundaries = readers::Boundaries::open(&project, &tables).await?;
-        let places = sources::Places::default();
-        places.recall(&project.sources, &store).await?;
         let pipelines = pipelines::declare(
             &project,
             &checked,
@@ -170,6 +181,11 @@ impl App {
             log.create_topic(&topic, &settings).await?;
             log.update_topic(&topic, &settings).await?;
         }
+        for (topic, settings) in house::published_topics(&project) {
+            log.create_topic(&topic, &settings).await?;
+            log.update_topic(&topic, &settings).await?;
+        }
+        let entries = readers::entries(&wiring, &pipelines)?;
         let house = House::new(&log, &shared.disk, &folder.path);
         let world = Arc::new(system::World {
             project: Arc::clone(&project),
@@ -179,12 +195,11 @@ impl App {
             store: Arc::clone(&store),
             pipelines: pipelines.clone(),
             feeds: feeds.clone(),
-            places,
+            places: places.clone(),
             tables: tables.clone(),
             scheduler: std::sync::OnceLock::new(),
             forecasting: forecasting.clone(),
         });
-        let entries = readers::entries(&project, &checked, &pipelines, &tables)?;
         // Without a page there are no panels, only questions.
         let panels = match request.http {
             Some(_) => readers::panels(&checked, &pipelines),

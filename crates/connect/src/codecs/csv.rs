@@ -89,6 +89,15 @@ impl Default for CsvConfig {
 /// not known. Asked once for a file whose header is not among the frames.
 pub type HeaderSource = Box<dyn Fn(i64) -> Result<Option<Bytes>> + Send>;
 
+/// The names in a header record; none when it is no record.
+pub(crate) fn header_names(header: &str, delimiter: u8, quote: u8) -> Option<Vec<String>> {
+    let mut splitter = Splitter::new(delimiter, quote);
+    splitter.begin();
+    let record = splitter.next(header, &mut 0).ok()??;
+    let names = record.fields().map(str::to_owned).collect();
+    Some(names)
+}
+
 /// Decodes CSV frames.
 pub struct CsvDecoder {
     config: CsvConfig,

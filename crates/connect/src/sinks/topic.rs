@@ -198,11 +198,7 @@ impl TopicSink {
         [object, change.as_bytes()].concat().into()
     }
 
-    fn keys(
-        &self,
-        columns: &[ArrayRef],
-        rows: usize,
-    ) -> Result<Vec<Option<Bytes>>, ArrowError> {
+    fn keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<Option<Bytes>>, ArrowError> {
         let options = FormatOptions::default();
         let mut parts: Vec<(&ArrayRef, ArrayFormatter<'_>)> = Vec::new();
         for name in &self.config.key {
@@ -297,11 +293,12 @@ impl Sink for TopicSink {
     async fn write(&mut self, epoch: Epoch, rows: &RecordBatch) -> Result<()> {
         let now = self.clock.now();
         let Parts { values, keys, times } = self.parts(epoch, rows)?;
-        let headers = [("op", self.config.operation.word()), ("epoch", &epoch.to_string())]
-            .map(|(name, value)| RecordHeader {
+        let headers = [("op", self.config.operation.word()), ("epoch", &epoch.to_string())].map(
+            |(name, value)| RecordHeader {
                 name: Bytes::copy_from_slice(name.as_bytes()),
                 value: Some(Bytes::copy_from_slice(value.as_bytes())),
-            });
+            },
+        );
         for ((value, key), time) in values.into_iter().zip(keys).zip(times) {
             let number = self.kept.rows + self.rows_staged;
             let partition = partition_of(key.as_deref(), number, self.config.partitions);

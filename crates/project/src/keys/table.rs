@@ -84,9 +84,13 @@ pub(super) const KEYS: &[Key] = &[
         Shape::Table,
         "Parquet files; without `from` a lookup that is only read.",
     ),
-    key("table.*.parquet.path", Shape::Path, "Their folder; of a lookup the files, with wildcards.")
-        .example("data/cities.parquet")
-        .required(),
+    key(
+        "table.*.parquet.path",
+        Shape::Path,
+        "Their folder; of a lookup the files, with wildcards.",
+    )
+    .example("data/cities.parquet")
+    .required(),
     key("table.*.avro", Shape::Table, "Avro files; without `from` a lookup that is only read."),
     key("table.*.avro.path", Shape::Path, "Their folder; of a lookup the files, with wildcards.")
         .example("data/cities.avro")
@@ -98,8 +102,12 @@ pub(super) const KEYS: &[Key] = &[
     key("table.*.csv.delimiter", Shape::Character, "What separates fields.").default(","),
     key("table.*.csv.quote", Shape::Character, "What encloses a field that holds delimiters.")
         .default("\""),
-    key("table.*.csv.header", Shape::Boolean, "Whether the first line of a file names the columns.")
-        .default("true"),
+    key(
+        "table.*.csv.header",
+        Shape::Boolean,
+        "Whether the first line of a file names the columns.",
+    )
+    .default("true"),
     key("table.*.csv.null", Shape::List(&Shape::Text), "Fields that mean NULL.").default(r#"[""]"#),
     key("table.*.json", Shape::Table, "JSON lines; without `from` a lookup that is only read."),
     key("table.*.json.path", Shape::Path, "Their folder; of a lookup the files, with wildcards.")
@@ -117,12 +125,8 @@ pub(super) const KEYS: &[Key] = &[
         "One column; `population = \"bigint\"` is short for `population = { type = \"bigint\" }`.",
     )
     .short_for("type"),
-    key(
-        "table.*.columns.*.type",
-        Shape::ColumnType,
-        "Its type, as that of a source's column.",
-    )
-    .required(),
+    key("table.*.columns.*.type", Shape::ColumnType, "Its type, as that of a source's column.")
+        .required(),
     key(
         "table.*.columns.*.select",
         Shape::Text,

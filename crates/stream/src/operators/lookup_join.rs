@@ -180,7 +180,8 @@ impl LookupJoin {
         };
         let mut kept = Pairs::default();
         let mut keep = |pairs: &Pairs, is_true: &BooleanArray| {
-            for at in (0..pairs.left.len()).filter(|at| is_true.is_valid(*at) && is_true.value(*at)) {
+            for at in (0..pairs.left.len()).filter(|at| is_true.is_valid(*at) && is_true.value(*at))
+            {
                 kept.left.push(pairs.left[at]);
                 kept.right.push(pairs.right[at]);
             }
@@ -251,13 +252,13 @@ impl LookupJoin {
                             Joined::Anti { null_aware: true } => {
                                 let is_null = asked.iter().any(|key| key.is_null(row));
                                 let is_empty = side.rows.num_rows() == 0;
-                                matches[row] == 0
-                                    && (is_empty || !(side.has_null_key || is_null))
+                                matches[row] == 0 && (is_empty || !(side.has_null_key || is_null))
                             }
                             _ => matches[row] == 0,
                         }
                 };
-                let stays: BooleanArray = (0..rows.num_rows()).map(|row| Some(stays(row))).collect();
+                let stays: BooleanArray =
+                    (0..rows.num_rows()).map(|row| Some(stays(row))).collect();
                 filter_record_batch(rows, &stays).map_err(engine_error)?
             }
         };

@@ -61,10 +61,13 @@ impl Operator for Route {
         let arms = rows.column(self.arm).as_primitive::<Int64Type>().clone();
         for arm in &arms {
             let count = match arm {
-                Some(arm) => usize::try_from(arm).ok().and_then(|it| self.route.rows_arms.get_mut(it)),
+                Some(arm) => {
+                    usize::try_from(arm).ok().and_then(|it| self.route.rows_arms.get_mut(it))
+                }
                 None => Some(&mut self.route.rows_unrouted),
             };
-            *count.ok_or_else(|| Error::internal("a row is sent to an arm that is not there"))? += 1;
+            *count
+                .ok_or_else(|| Error::internal("a row is sent to an arm that is not there"))? += 1;
         }
         let is_taken: BooleanArray = (0..arms.len()).map(|row| Some(arms.is_valid(row))).collect();
         let taken = filter_record_batch(&rows, &is_taken).map_err(engine_error)?;

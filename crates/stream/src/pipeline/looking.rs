@@ -30,11 +30,7 @@ pub(super) struct Looking {
 
 impl Looking {
     /// Nothing was read yet of what `program` looks up in.
-    pub(super) fn new(
-        shared: &Shared,
-        pipeline: &str,
-        program: Option<&Program>,
-    ) -> Result<Self> {
+    pub(super) fn new(shared: &Shared, pipeline: &str, program: Option<&Program>) -> Result<Self> {
         let mut lookups = BTreeMap::new();
         for name in program.into_iter().flat_map(Program::lookups) {
             let lookup = shared.lookups.get(name).cloned();

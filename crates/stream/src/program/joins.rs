@@ -56,12 +56,16 @@ impl Walk<'_> {
             JoinType::LeftAnti => Joined::Anti { null_aware: join.null_aware },
             JoinType::LeftMark => Joined::Mark,
             _ => {
-                return no("a stream stands on the left of a join with a lookup: JOIN or LEFT JOIN");
+                return no(
+                    "a stream stands on the left of a join with a lookup: JOIN or LEFT JOIN",
+                );
             }
         };
         let mut end = self.visit(&join.left)?;
         if end.shape != Shape::RowWise {
-            return no("a join of grouped rows with a lookup is not built yet; join before GROUP BY");
+            return no(
+                "a join of grouped rows with a lookup is not built yet; join before GROUP BY",
+            );
         }
         let (left, right) = (join.left.schema(), join.right.schema());
         let (mut keys, mut rest) = (join.on.clone(), Vec::new());

@@ -33,8 +33,7 @@ pub fn prepare_route(
     conditions: Conditions<'_>,
     names: &Names,
 ) -> Result<StreamQuery, Vec<SqlProblem>> {
-    let sql =
-        format!("SELECT *, {} AS {} FROM {}", number(conditions), quoted(ARM), quoted(from));
+    let sql = format!("SELECT *, {} AS {} FROM {}", number(conditions), quoted(ARM), quoted(from));
     let mut query = prepare(planner, &sql, names, false).map_err(without_places)?;
     if query.shape != Shape::RowWise {
         return Err(vec![refused(

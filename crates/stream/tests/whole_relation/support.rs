@@ -30,8 +30,8 @@ use thalweg_stream::engine::{PinnedTable, TableReader};
 use thalweg_stream::epoch;
 use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::pipeline::{
-    Decoding, Drain, Factory, Models, Outlet, Parts, Pipeline, PipelineState, Reader, Reading, Settings,
-    Shared,
+    Decoding, Drain, Factory, Models, Outlet, Parts, Pipeline, PipelineState, Reader, Reading,
+    Settings, Shared,
 };
 use thalweg_stream::program::{self, Program, StreamQuery};
 use thalweg_stream::sides::{LATE, QUARANTINE};

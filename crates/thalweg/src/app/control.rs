@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use thalweg_core::control::{Action, AttemptLog, Control, TaskOutcome};
+use thalweg_core::log::tail::{Tail, TailRequest, tail};
 use thalweg_core::table::Table as _;
 use thalweg_core::{Error, Result};
 use thalweg_jobs::State;
@@ -124,6 +125,10 @@ impl Control for Controls {
             is_complete: log.complete,
             lines: log.lines.into_iter().map(|line| (line.at, line.text)).collect(),
         })
+    }
+
+    async fn topic_records(&self, request: TailRequest) -> Result<Tail> {
+        tail(self.app.log.as_ref(), &request).await
     }
 }
 

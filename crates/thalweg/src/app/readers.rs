@@ -17,13 +17,15 @@ use thalweg_stream::engine::{
 };
 use thalweg_stream::operators::outcomes;
 use thalweg_stream::pipeline::Pipeline;
-use thalweg_stream::program::Shape;
+use thalweg_stream::program::{Shape, arm_sql};
 use thalweg_stream::replay::History;
 use thalweg_stream::sql::rewrite::Mode;
 
+use super::lookups::{self, Wiring};
 use super::pipelines::{LATEST, RESULTS};
 use crate::check::Checked;
 use crate::check::models::{Predictions, pipeline_name};
+use crate::check::routes::conditions;
 
 /// Opens every table of the project, making those that are not there.
 pub(super) async fn open_tables(
@@ -156,11 +158,10 @@ pub(super) fn panels(checked: &Checked, pipelines: &[Arc<Pipeline>]) -> Panels {
 
 /// The relations of a project, by name.
 pub(super) fn entries(
-    project: &Project,
-    checked: &Checked,
+    wiring: &Wiring<'_>,
     pipelines: &[Arc<Pipeline>],
-    tables: &BTreeMap<String, Arc<Delta>>,
 ) -> Result<BTreeMap<String, Entry>> {
+    let Wiring { project, checked, tables, .. } = *wiring;
     let mut entries = BTreeMap::new();
     let pipeline = |name: &str| {
         pipelines
@@ -230,6 +231,26 @@ pub(super) fn entries(
         let latest = kept(pipeline, LATEST);
         let columns = Arc::clone(&query.schema);
         entries.insert(name.to_owned(), Entry { kind: "stream", readable, key, latest, columns });
+    }
+    for route in &project.routes {
+        let conditions = conditions(route);
+        for (number, arm) in route.arms.iter().enumerate() {
+            let name = arm.name.as_str();
+            let query = &checked.streams[name];
+            let key = project.source(&query.source).map(|it| it.key.clone()).unwrap_or_default();
+            let sql = arm_sql(route.from.as_str(), &conditions, number);
+            let readable = Readable::Sql { sql, mode: Mode::Stream };
+            let columns = Arc::clone(&query.schema);
+            let entry = Entry { kind: "stream", readable, key, latest: None, columns };
+            entries.insert(name.to_owned(), entry);
+        }
+    }
+    for lookup in &project.lookups {
+        let reader = lookups::reader(wiring, lookup);
+        let columns = reader.schema();
+        let readable = Readable::Table(reader);
+        let entry = Entry { kind: "table", readable, key: Vec::new(), latest: None, columns };
+        entries.insert(lookup.name.value.clone(), entry);
     }
     for table in &project.tables {
         let name = table.name.as_str();

@@ -174,6 +174,15 @@ pub(super) fn input_and_intake(
     Ok((BTreeMap::from([(0, input)]), intake))
 }
 
+/// A text that changes whenever the files of a source do.
+pub(super) async fn state(source: &Source, env: &Env, places: &Places) -> Result<String> {
+    let Connector::File(file) = &source.connector else {
+        return Err(Error::internal(format!("`{}` is no source of files", source.name)));
+    };
+    let used = places.used(source.name.as_str()).unwrap_or(0);
+    place(&file.places[used]).state(env).await
+}
+
 /// What makes rows of a source's frames.
 fn decoder(source: &Source, headers: Option<HeaderSource>) -> Result<Box<dyn Decoder>> {
     Ok(match &source.format {

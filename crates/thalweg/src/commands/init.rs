@@ -45,12 +45,28 @@ const READINGS: &str = r#"{"meter":"a","ts":"2026-01-05T10:00:00Z","kwh":1.5}
 "#;
 
 /// In the order of `--help`; a folder of `examples/` each, and one that is nearly empty.
-const TEMPLATES: [Template; 2] = [
+const TEMPLATES: [Template; 3] = [
     Template {
         name: "market-lambda",
         files: &[("thalweg.toml", super::run::DEMO)],
         env: "FINNHUB_TOKEN=demo\n",
         offline: simulated,
+    },
+    Template {
+        name: "customers",
+        files: &[
+            ("thalweg.toml", include_str!("../../../../examples/customers/thalweg.toml")),
+            (
+                "data/customers.csv",
+                include_str!("../../../../examples/customers/data/customers.csv"),
+            ),
+            (
+                "data/us_cities.csv",
+                include_str!("../../../../examples/customers/data/us_cities.csv"),
+            ),
+        ],
+        env: "",
+        offline: without_servers,
     },
     Template {
         name: "empty",
@@ -119,6 +135,19 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 /// market-lambda with the feed of the built-in simulator, without PostgreSQL and the webhook.
 fn simulated(text: &str) -> String {
     let mut made = String::new();
+    for line in without_servers(text).lines() {
+        made.push_str(line);
+        made.push('\n');
+        if line.starts_with("finnhub.token") {
+            made.push_str("finnhub.url     = \"simulator:\"             # built in; without this line the real feed\n");
+        }
+    }
+    made
+}
+
+/// A project without PostgreSQL and webhooks: what needs them is commented out.
+fn without_servers(text: &str) -> String {
+    let mut made = String::new();
     // Whether the table that the line is in needs another server.
     let mut is_elsewhere = false;
     for line in text.lines() {
@@ -137,9 +166,6 @@ fn simulated(text: &str) -> String {
         }
         made.push_str(line);
         made.push('\n');
-        if line.starts_with("finnhub.token") {
-            made.push_str("finnhub.url     = \"simulator:\"             # built in; without this line the real feed\n");
-        }
     }
     made
 }

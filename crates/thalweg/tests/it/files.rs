@@ -19,13 +19,13 @@ use crate::support::{assert_same_rows, python, recorded, root, run, sorted};
 const KILLS: u32 = 8;
 
 /// moto's S3 server, which ends with the test.
-struct S3 {
+pub(crate) struct S3 {
     process: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl S3 {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut script = Command::new(root().join("tests/services/s3.sh"));
         script.arg("run").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = script.spawn().expect("s3.sh can be run");
@@ -37,7 +37,7 @@ impl S3 {
     }
 
     /// Makes a bucket, or an object in one.
-    fn put(&self, path: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, path: &str, bytes: &[u8]) {
         let address = self.url.trim_start_matches("http://");
         let mut connection = TcpStream::connect(address).expect("the server listens");
         let head = format!(

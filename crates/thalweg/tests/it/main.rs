@@ -6,6 +6,7 @@
 mod check;
 mod clock;
 mod crash;
+mod customers;
 mod files;
 mod hostile;
 mod http;

@@ -10,7 +10,9 @@ use glob::Pattern;
 use hdfs_native_object_store::HdfsObjectStoreBuilder;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as ObjectPath;
-use object_store::{ClientOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use object_store::{
+    ClientOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig,
+};
 use thalweg_core::error::{Error, Result};
 use url::Url;
 
@@ -71,6 +73,12 @@ impl StoredObjects {
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_client_options(options)
+            // Whoever reads tries again; a place that stands in must not wait for minutes.
+            .with_retry(RetryConfig {
+                max_retries: 3,
+                retry_timeout: PATIENCE,
+                ..Default::default()
+            })
             .with_skip_signature(config.anonymous);
         if let Some(region) = &config.region {
             builder = builder.with_region(region);
