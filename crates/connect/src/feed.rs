@@ -451,13 +451,16 @@ async fn append_unless_overdue(
 }
 
 /// What the journal says of its newest frame.
-struct LastFrame {
-    received_at: Timestamp,
+pub(crate) struct LastFrame {
+    pub(crate) received_at: Timestamp,
     position: Option<Bytes>,
 }
 
 /// The newest frame of the partition; none when there is none.
-async fn last_frame(log: &dyn Log, partition: &TopicPartition) -> Result<Option<LastFrame>> {
+pub(crate) async fn last_frame(
+    log: &dyn Log,
+    partition: &TopicPartition,
+) -> Result<Option<LastFrame>> {
     let bounds = log.bounds(partition).await?;
     if bounds.high_watermark <= bounds.log_start {
         return Ok(None);

@@ -26,9 +26,10 @@ pub use route::{Arm, Route};
 pub use runtime::{DiskBudget, Runtime, Server};
 pub use sink::{Mode, PostgresTable, Sink, Target};
 pub use source::{
-    Binance, BinanceEndpoint, Check, Clean, Cleaning, Connector, CsvFormat, FileInput, FilePlace,
-    Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, JsonFormat, JsonLayout, Keep, Locale,
-    Location, Notice, OnInvalid, Pages, PagesBy, PollEmit, S3, Source, Websocket,
+    Binance, BinanceEndpoint, Check, Clean, Cleaning, Connector, CsvFormat, Exec, FileInput,
+    FilePlace, Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, JsonFormat, JsonLayout,
+    Keep, Locale, Location, Notice, OnInvalid, Pages, PagesBy, PollEmit, S3, Source, TopicInput,
+    Websocket,
 };
 pub use stream::{Emit, Stream};
 pub use table::{Partition, Table, TableInput};

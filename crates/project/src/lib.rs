@@ -36,12 +36,12 @@ pub use files::ProjectFiles;
 pub use json_schema::schema;
 pub use kinds::{
     Alert, Arm, Band, Binance, BinanceEndpoint, Candidate, ChampionRule, Check, Clean, Cleaning,
-    Connector, CsvFormat, Dashboard, DiskBudget, Emit, Evaluation, FileInput, FilePlace, Filter,
-    Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job, JsonFormat, JsonLayout, Keep,
-    KpiFormat, Locale, Location, Mode, Model, Notice, Notify, OnInvalid, Pages, PagesBy, Panel,
-    PanelKind, Partition, PollEmit, PostgresTable, Route, Runtime, S3, Server, Sink, Source,
-    Stream, Table, TableInput, Target, Task, TaskAction, TaskDay, Topic, Training, View, ViewInput,
-    Websocket,
+    Connector, CsvFormat, Dashboard, DiskBudget, Emit, Evaluation, Exec, FileInput, FilePlace,
+    Filter, Finnhub, Format, Heartbeat, HtmlFormat, HtmlRows, Http, Job, JsonFormat, JsonLayout,
+    Keep, KpiFormat, Locale, Location, Mode, Model, Notice, Notify, OnInvalid, Pages, PagesBy,
+    Panel, PanelKind, Partition, PollEmit, PostgresTable, Route, Runtime, S3, Server, Sink, Source,
+    Stream, Table, TableInput, Target, Task, TaskAction, TaskDay, Topic, TopicInput, Training,
+    View, ViewInput, Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use thalweg_core::problem::{Place, Problem, Severity};
+use thalweg_core::problem::{Place, Problem, Severity, nearest};
 
 use crate::check;
 use crate::codes::{self, Telling};
@@ -18,8 +18,8 @@ use crate::entry::Lowering;
 use crate::files::{Folder, ProjectFiles};
 use crate::keys::{Kind, Shape};
 use crate::kinds::{
-    Dashboard, Known, TableInput, TaskAction, ViewInput, alert, dashboard, job, lower_all, model,
-    route, runtime, sink, source, stream, table, topic, view,
+    Connector, Dashboard, Known, TableInput, TaskAction, TopicInput, ViewInput, alert, dashboard,
+    job, lower_all, model, route, runtime, sink, source, stream, table, topic, view,
 };
 use crate::names::{self, Definitions};
 use crate::project::Project;
@@ -106,7 +106,8 @@ pub(crate) fn load(
         problems: RefCell::default(),
         reads: RefCell::default(),
     };
-    let project = lower(&lowering, &root);
+    let mut project = lower(&lowering, &root);
+    count_partitions(&mut project);
     let reads = lowering.reads.take();
     problems.append(&mut lowering.problems.take());
     what_belongs_together(&project, &mut problems);
@@ -268,6 +269,16 @@ fn lower(lowering: &Lowering<'_>, root: &Node) -> Project {
     }
 }
 
+/// Tells sources of topics how many partitions those have.
+fn count_partitions(project: &mut Project) {
+    let topics = &project.topics;
+    for source in &mut project.sources {
+        let Connector::Topic(input) = &mut source.connector else { continue };
+        let declared = topics.iter().find(|topic| topic.name.value == input.name.value);
+        input.partitions = declared.map_or(1, |topic| topic.partitions);
+    }
+}
+
 /// What one declaration asks of another.
 fn what_belongs_together(project: &Project, problems: &mut Vec<Problem>) {
     for view in &project.views {
@@ -299,6 +310,20 @@ fn what_belongs_together(project: &Project, problems: &mut Vec<Problem>) {
                         .hint("What goes in exactly once has one writer; take another name."),
                 );
             }
+        }
+    }
+    for source in &project.sources {
+        let Connector::Topic(TopicInput { name, .. }) = &source.connector else { continue };
+        let published = project.published().map(|(topic, _)| topic.as_str());
+        let declared = project.topics.iter().map(|topic| topic.name.as_str());
+        let known: Vec<&str> = published.chain(declared).collect();
+        if !known.contains(&name.as_str()) {
+            let message = format!("no topic is named `{name}`");
+            let problem = codes::problem(codes::NO_SUCH_NAME, message, name.place.clone());
+            problems.push(match nearest(name, known.iter().copied()) {
+                Some(near) => problem.label(format!("did you mean `{near}`?")),
+                None => problem.hint("A sink or an arm publishes one, or `[topic.X]` declares it."),
+            });
         }
     }
     for task in project.jobs.iter().flat_map(|job| &job.tasks) {

@@ -6,7 +6,9 @@
 
 mod control;
 pub(crate) mod data_folder;
+mod drains;
 mod house;
+
 mod jobs;
 mod layers;
 mod lookups;
@@ -19,21 +21,23 @@ mod sources;
 pub(crate) mod system;
 mod web;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_connect::feed::{FeedState, FeedStatus};
+use thalweg_connect::sources::push::PushDoor;
 use thalweg_core::budget::Budget;
 use thalweg_core::env::Env;
 use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::store::Store;
+use thalweg_core::topic::TopicPartition;
 use thalweg_core::{Error, Result};
 use thalweg_lake::delta::Delta;
 use thalweg_log::EmbeddedLog;
 use thalweg_models::Registry;
-use thalweg_project::Project;
+use thalweg_project::{Connector, Project};
 use thalweg_store::SqliteStore;
 use thalweg_stream::engine::{Engine, Panels};
 use thalweg_stream::epoch;
@@ -43,6 +47,7 @@ use thalweg_stream::sql::Planner;
 use tokio::sync::{Mutex, watch};
 
 use self::data_folder::DataFolder;
+use self::drains::{Drains, TopicEnd};
 use self::house::House;
 use self::models::Forecasting;
 use crate::check::Checked;
@@ -95,6 +100,9 @@ pub(crate) struct App {
     /// Models.
     forecasting: Forecasting,
     feeds_silent: watch::Sender<bool>,
+    topic_ends: Mutex<Vec<TopicEnd>>,
+    /// Where records of each source that others post come in.
+    pub doors: BTreeMap<String, PushDoor>,
     request: Request,
     folder: DataFolder,
     house: Mutex<Option<House>>,
@@ -159,6 +167,7 @@ impl App {
         };
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
+        let drains = Drains::new(&project, drain);
         let boundaries = readers::Boundaries::open(&project, &tables).await?;
         let pipelines = pipelines::declare(
             &project,
@@ -167,7 +176,7 @@ impl App {
             &tables,
             &boundaries,
             &places,
-            drain.as_ref(),
+            &drains,
         )?;
         let feeds: BTreeMap<String, Arc<FeedStatus>> = project
             .sources
@@ -186,6 +195,15 @@ impl App {
             log.update_topic(&topic, &settings).await?;
         }
         let entries = readers::entries(&wiring, &pipelines)?;
+        let doors = project.sources.iter().filter(|it| it.connector == Connector::Push);
+        let doors = doors.map(|source| {
+            let name = source.name.as_str();
+            let partition = TopicPartition::new(sources::journal_topic(name), 0);
+            let status = Arc::clone(&feeds[name]);
+            let door = PushDoor::new(name, Arc::clone(&shared_log), partition, &env, status);
+            (name.to_owned(), door)
+        });
+        let doors = doors.collect();
         let house = House::new(&log, &shared.disk, &folder.path);
         let world = Arc::new(system::World {
             project: Arc::clone(&project),
@@ -237,6 +255,8 @@ impl App {
             engine,
             forecasting,
             feeds_silent,
+            topic_ends: Mutex::new(drains.ends),
+            doors,
             request,
             folder,
             house: Mutex::new(Some(house)),
@@ -260,11 +280,22 @@ impl App {
             self.restore_pauses().await?;
         }
         let mut running = Vec::new();
+        let ended = watch::Sender::new(BTreeSet::new());
+        self.watch_publishers(std::mem::take(&mut *self.topic_ends.lock().await), &ended);
         for pipeline in &self.pipelines {
-            let pipeline = Arc::clone(pipeline);
-            running.push(self.env.spawn(async move { pipeline.run().await }));
+            let (pipeline, ended) = (Arc::clone(pipeline), ended.clone());
+            running.push(self.env.spawn(async move {
+                let ran = pipeline.run().await;
+                ended.send_modify(|ended| {
+                    ended.insert(pipeline.name().to_owned());
+                });
+                ran
+            }));
         }
-        for source in self.project.sources.iter().filter(|source| source.is_live()) {
+        let is_started = |source: &&thalweg_project::Source| {
+            source.is_live() && source.connector != Connector::Push
+        };
+        for source in self.project.sources.iter().filter(is_started) {
             self.start_feed(source)?;
         }
         if let Some(house) = self.house.lock().await.take() {
@@ -320,7 +351,7 @@ impl App {
     fn start_feed(&self, source: &thalweg_project::Source) -> Result<()> {
         let name = source.name.value.clone();
         let live = sources::live(source, &self.env, self.request.drain.is_some())?;
-        let partition = thalweg_core::topic::TopicPartition::new(sources::journal_topic(&name), 0);
+        let partition = TopicPartition::new(sources::journal_topic(&name), 0);
         let (env, log, store) = (self.env.clone(), Arc::clone(&self.log), Arc::clone(&self.store));
         let status = Arc::clone(&self.feeds[&name]);
         self.env.spawn(async move {

@@ -135,7 +135,7 @@ impl Typing<'_> {
             let schema = with_topic(&schema);
             self.problems.extend(places::problems(source));
             self.names.insert(name, Named::Rows(Arc::clone(&schema)), source.key.clone());
-            if !source.is_live() {
+            if source.is_files() {
                 self.names.let_look_up(name);
             }
             self.checked.sources.insert(name.to_owned(), schema);

@@ -7,6 +7,7 @@ mod actions;
 mod health;
 pub(crate) mod input;
 mod project;
+mod push;
 mod query;
 mod runs;
 mod topics;
@@ -81,6 +82,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(events::live_events))
         .routes(routes!(runs::task_log))
         .routes(routes!(topics::records))
+        .routes(routes!(push::push))
         .routes(routes!(actions::run_job))
         .routes(routes!(actions::backfill))
         .routes(routes!(actions::cancel_run))

@@ -16,7 +16,7 @@ const POST: &str = "sql jobs/{job}/runs jobs/{job}/backfills jobs/{job}/pause jo
     runs/{run}/cancel runs/{run}/retry runs/{run}/mark streams/{stream}/pause \
     streams/{stream}/resume tables/{table}/compact tables/{table}/vacuum \
     models/{model}/train models/{model}/evaluate models/{model}/promote models/{model}/rollback \
-    sources/{source}/pause sources/{source}/resume sinks/{sink}/adopt sinks/{sink}/reset";
+    sources/{source}/pause sources/{source}/resume sources/{source}/records sinks/{sink}/adopt sinks/{sink}/reset";
 
 #[tokio::test]
 async fn the_document_and_the_routes_are_the_same() {

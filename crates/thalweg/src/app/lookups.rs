@@ -50,7 +50,7 @@ pub(super) struct Wiring<'a> {
 pub(super) fn lookups(wiring: &Wiring<'_>) -> Lookups {
     let Wiring { project, checked, .. } = *wiring;
     let mut all: BTreeMap<String, Arc<dyn Lookup>> = BTreeMap::new();
-    for source in project.sources.iter().filter(|source| !source.is_live()) {
+    for source in project.sources.iter().filter(|source| source.is_files()) {
         all.insert(source.name.value.clone(), Arc::new(files(wiring, source, false)));
     }
     for lookup in &project.lookups {

@@ -86,7 +86,7 @@ pub(super) fn declare(
     tables: &BTreeMap<String, Arc<Delta>>,
     boundaries: &Boundaries,
     places: &Places,
-    drain: Option<&Drain>,
+    drains: &Drains,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
     let readings: BTreeMap<&str, Arc<Reading>> =
@@ -114,7 +114,7 @@ pub(super) fn declare(
             None,
             Some(tail),
             kept,
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     for stream in &project.streams {
@@ -141,7 +141,7 @@ pub(super) fn declare(
             Some(query.clone()),
             tail,
             kept,
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     for route in &project.routes {
@@ -159,7 +159,7 @@ pub(super) fn declare(
             Some(query.clone()),
             None,
             Vec::new(),
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     for alert in &project.alerts {
@@ -178,7 +178,7 @@ pub(super) fn declare(
             Some(query.clone()),
             None,
             Vec::new(),
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     for model in &project.models {
@@ -200,7 +200,7 @@ pub(super) fn declare(
             Some(query.clone()),
             None,
             vec![Kept { name: RESULTS.to_owned(), results, forget }],
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     for (name, panel) in &checked.panels.streams {
@@ -217,7 +217,7 @@ pub(super) fn declare(
             Some(query.clone()),
             None,
             vec![panel_results(panel)?],
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     Ok(pipelines)
@@ -331,7 +331,7 @@ fn settings(
         keeps_late: !name.starts_with(PANEL),
         delay_micros: micros(source.watermark),
         checkpoint_every: project.runtime.checkpoint_every,
-        journal: source.is_live().then(|| sources::journal_topic(source.name.as_str())),
+        journal: sources::journal_of(source),
         fingerprint: fingerprint.to_owned(),
         keep: (source.keep.age, usize::try_from(source.keep.bytes).unwrap_or(usize::MAX)),
     }

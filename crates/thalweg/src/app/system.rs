@@ -507,6 +507,9 @@ impl World {
                 Connector::File(_) => "file",
                 Connector::Http(_) => "http",
                 Connector::Binance(_) => "binance",
+                Connector::Exec(_) => "exec",
+                Connector::Push => "push",
+                Connector::Topic(_) => "topic",
             };
             let mut row = json!({
                 "name": name, "connector": connector, "reads": self.places.shown(source),

@@ -13,6 +13,7 @@ mod http;
 mod merged;
 mod models;
 mod postgres;
+mod programs;
 mod project;
 mod recorded;
 mod relations;

@@ -9,8 +9,8 @@ use super::html::{Clean, Cleaning, HtmlRows, Locale, lower_html};
 use super::http::{lower_binance, lower_http};
 use super::preset::Preset;
 use super::{
-    Check, Connector, CsvFormat, FileInput, FilePlace, Finnhub, Format, Heartbeat, JsonFormat,
-    Keep, Location, Named, Notice, OnInvalid, S3, Source, Websocket,
+    Check, Connector, CsvFormat, Exec, FileInput, FilePlace, Finnhub, Format, Heartbeat,
+    JsonFormat, Keep, Location, Named, Notice, OnInvalid, S3, Source, TopicInput, Websocket,
 };
 use crate::codes::{self, Telling};
 use crate::entry::{Bytes, Entry, FromValue, Rate};
@@ -26,7 +26,7 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
     // Everything has been read, so that it has been reported; what follows needs a connector.
     let connector = connector?;
     let preset = Preset::of(&connector);
-    let is_live = !matches!(connector, Connector::File(_));
+    let is_live = !matches!(connector, Connector::File(_) | Connector::Topic(_));
     if let Some(journal) = &options.journal
         && is_live
         && !journal.value
@@ -74,7 +74,14 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         entry.report(codes::problem(codes::DOES_NOT_FIT, message, place));
         return None;
     }
-    if format.carries_columns() && is_live {
+    if let (Connector::Push | Connector::Topic(_), Format::Csv(_) | Format::Html(_)) =
+        (&connector, &format)
+    {
+        let message = "records that are posted or published are JSON";
+        entry.report(codes::problem(codes::DOES_NOT_FIT, message, entry.child("format").place()));
+        return None;
+    }
+    if format.carries_columns() && !matches!(connector, Connector::File(_)) {
         let message = "a message of a feed is no file of Parquet or Avro";
         entry.report(codes::problem(codes::DOES_NOT_FIT, message, entry.child("format").place()));
         return None;
@@ -205,7 +212,36 @@ fn lower_connector(entry: Entry<'_>) -> Option<Connector> {
     let http = entry.child("http").written().map(|http| lower_http(http).map(Connector::Http));
     let binance = entry.child("binance").written();
     let binance = binance.map(|binance| lower_binance(binance).map(Connector::Binance));
-    websocket.or(finnhub).or(file).or(first_of).or(http).or(binance)?
+    let exec = entry.child("exec").written().map(lower_exec);
+    let push = entry.child("push").written().map(|push| {
+        let is_open: bool = push.read()?;
+        if !is_open {
+            let message = "`push = false` leaves the source without a connector";
+            push.report(codes::problem(codes::DOES_NOT_FIT, message, push.place()));
+        }
+        is_open.then_some(Connector::Push)
+    });
+    let topic = entry.child("topic").written();
+    let topic = topic.map(|topic| {
+        // How many partitions it has is known when all topics are.
+        let name = topic.spanned("name")?;
+        Some(Connector::Topic(TopicInput { name, partitions: 1 }))
+    });
+    let named = websocket.or(finnhub).or(file).or(first_of).or(http).or(binance);
+    named.or(exec).or(push).or(topic)?
+}
+
+fn lower_exec(entry: Entry<'_>) -> Option<Connector> {
+    let list = entry.child("command");
+    let command: Vec<_> = list.items().into_iter().filter_map(Entry::read_secret).collect();
+    let every = entry.get("every");
+    if list.written().is_some() && command.first().is_none_or(|it| it.reveal().trim().is_empty()) {
+        let problem = codes::problem(codes::MALFORMED, "`command` names no program", list.place());
+        entry.report(problem.label("such as `[\"python\", \"scrape.py\"]`"));
+        return None;
+    }
+    let folder = entry.lowering.dir.to_owned();
+    (!command.is_empty()).then_some(Connector::Exec(Exec { command, folder, every }))
 }
 
 fn lower_websocket(entry: Entry<'_>) -> Option<Connector> {
