@@ -28,7 +28,7 @@ use thalweg_core::schema::meta;
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 use thalweg_project::{
-    Connector, Expectation, FileInput, FilePlace, GivenInput, Location, Project, Test,
+    Connector, Expectation, FileInput, FilePlace, GivenInput, Location, Project, TablePlace, Test,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -99,7 +99,8 @@ fn alone(project: &Project, folder: &Path) -> Project {
         source.keep.bytes = u64::MAX;
     }
     for table in &mut alone.tables {
-        table.path = folder.join("tables").join(table.name.as_str());
+        let place = folder.join("tables").join(table.name.as_str());
+        table.place = TablePlace::Disk(place);
     }
     alone.sinks.clear();
     alone.alerts.clear();
