@@ -206,7 +206,9 @@ impl Places<'_> {
             (self.counted, self.newlines, self.returns) = (0, 0, 0);
         }
         self.newlines += count(b'\n', &before[self.counted..]);
-        self.returns += count(b'\r', &before[self.counted..]);
+        if self.newlines == 0 {
+            self.returns += count(b'\r', &before[self.counted..]);
+        }
         self.counted = before.len();
         let lines = if self.newlines > 0 { self.newlines } else { self.returns };
         Some(format!("{}:{}", origin.file, origin.number + lines))
@@ -222,7 +224,7 @@ pub fn line_ends(text: &[u8]) -> u64 {
 }
 
 fn count(wanted: u8, text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == wanted).count() as u64
+    memchr::memchr_iter(wanted, text).count() as u64
 }
 
 /// A frame that was too long to be handed over.

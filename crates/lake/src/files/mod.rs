@@ -31,6 +31,7 @@
 //! Not here: retry, the outbox, and judging a stamp of another incarnation: the caller's work.
 
 mod encode;
+mod export;
 mod layout;
 mod log;
 mod name;
@@ -42,6 +43,7 @@ mod table;
 mod writer;
 
 pub use encode::Format;
+pub use export::export;
 pub use layout::{By, Partition, columns};
 pub use place::Place;
 pub use read::PinnedFiles;

@@ -24,6 +24,7 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use object_store::{ObjectMeta, ObjectStore};
 use thalweg_core::sink::Stamp;
 use thalweg_core::{Error, Result};
@@ -190,6 +191,14 @@ impl TableProvider for Files {
         // Under a name of its own: stores of several tables may be of one kind.
         session.runtime_env().register_object_store(self.url.as_ref(), self.store.clone());
         let files = self.passing(session, filters)?;
+        if files.is_empty() {
+            let schema = self.schema();
+            let schema = match projection {
+                Some(columns) => Arc::new(schema.project(columns)?),
+                None => schema,
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
         let length = files.len().div_ceil(session.config().target_partitions().max(1)).max(1);
         let groups = files.chunks(length).map(|files| FileGroup::new(files.to_vec())).collect();
         let config = FileScanConfigBuilder::new(self.url.clone(), self.source())

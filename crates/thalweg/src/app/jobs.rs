@@ -1,5 +1,7 @@
 //! Jobs of a project: what their tasks do.
 
+mod export;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::sql::Planner;
 use thalweg_stream::tail::Tail;
 
+use self::export::Export;
 use super::layers::{Compared, Layers};
 use super::models::{Forecasting, Work};
 use super::readers::{Boundaries, LakeReader};
@@ -98,6 +101,12 @@ pub(super) fn scheduler(
                 TaskAction::Evaluate { model } => {
                     declared.does = format!("evaluate {}", model.as_str());
                     Some(forecasting.task(model.as_str(), Work::Evaluate, engine)?)
+                }
+                TaskAction::Export { sql, path, format } => {
+                    declared.does = format!("export {}", path.as_str());
+                    let path = project.dir.join(path.as_str());
+                    let path = std::path::absolute(&path).unwrap_or(path);
+                    Some(Arc::new(Export::new(engine, sql.as_str(), path, *format, task.timeout)))
                 }
                 TaskAction::Shell { command, .. } => {
                     declared.does = format!("run {}", command.join(" "));

@@ -137,7 +137,7 @@ fn every_type_arrives_exactly_in_both_databases() {
         for (from, table) in [("rows", "rows_of"), ("picked", "picked")] {
             text.push_str(&format!(
                 "[sink.{from}_{kind}]\nfrom = \"{from}\"\n{kind}.url = \"{url}\"\n\
-                 {kind}.table = \"{table}\"\nmode = \"upsert\"\n"
+                 {kind}.table = \"{table}\"\nmode = \"upsert\"\nkey = [\"id\"]\n"
             ));
         }
     }

@@ -30,4 +30,5 @@ mod services;
 mod steering;
 mod support;
 mod tables;
+mod tasks;
 mod trials;
