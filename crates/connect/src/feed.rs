@@ -48,7 +48,9 @@ use self::backoff::{Backoff, Watchdog};
 use self::follow::Ids;
 use self::gap::{GapRow, GapTracker, open_gap};
 use self::group::Group;
-use self::journal::{append_unless_overdue, last_frame};
+use self::journal::append_unless_overdue;
+
+pub(crate) use self::journal::last_frame;
 
 pub use self::gap::{GAP_KIND, Gap, GapState};
 pub use self::ids::{IdRule, IdScope};

@@ -8,4 +8,5 @@ pub mod console;
 pub mod database;
 pub mod mysql;
 pub mod postgres;
+pub mod topic;
 pub mod webhook;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hdfs_native_object_store::HdfsObjectStoreBuilder;
 use object_store::aws::AmazonS3Builder;
-use object_store::{ClientOptions, ObjectStore};
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use thalweg_core::error::{Error, Result};
 use url::Url;
 
@@ -58,14 +58,20 @@ pub fn s3(config: &S3Config, patience: Option<Duration>) -> Result<Store> {
     let rest = config.url.strip_prefix("s3://").ok_or_else(wrong)?;
     let (bucket, key) = rest.split_once('/').ok_or_else(wrong)?;
     let options = ClientOptions::new().with_connect_timeout(CONNECT_PATIENCE).with_allow_http(true);
-    let options = match patience {
-        Some(patience) => options.with_timeout(patience),
-        None => options.with_timeout_disabled(),
+    let (options, retry) = match patience {
+        Some(patience) => (options.with_timeout(patience), RetryConfig::default()),
+        None => {
+            // Whoever reads tries again; a place that stands in must not wait for minutes.
+            let retry_timeout = CONNECT_PATIENCE;
+            let retry = RetryConfig { max_retries: 3, retry_timeout, ..RetryConfig::default() };
+            (options.with_timeout_disabled(), retry)
+        }
     };
     // What the environment has for AWS programs comes first, what is set here over it.
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_client_options(options)
+        .with_retry(retry)
         .with_skip_signature(config.anonymous);
     if let Some(region) = &config.region {
         builder = builder.with_region(region);

@@ -3,9 +3,12 @@
 //! The same actions from the command line, REST and the screen; the binary carries them out.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::log::OffsetSpan;
+use crate::log::tail::{Tail, TailRequest};
 use crate::time::{Day, Timestamp};
 
 /// Carries out actions.
@@ -24,6 +27,34 @@ pub trait Control: Send + Sync {
     ///
     /// `Invalid` when there is no such run or task.
     async fn task_log(&self, run: &str, task: &str, attempt: Option<u32>) -> Result<AttemptLog>;
+
+    /// Takes records that somebody posts to a source: a JSON value, or an array of them.
+    ///
+    /// # Errors
+    ///
+    /// `Data` when it is no JSON; `Invalid` when there is no such source, nothing can be posted to
+    /// it, or it is too much; `Unavailable` while nothing is taken: try again.
+    async fn push(&self, source: &str, _body: Bytes) -> Result<Pushed> {
+        Err(Error::invalid(format!("no source `{source}`")))
+    }
+
+    /// Looks at records of a topic.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when there is no such topic or partition.
+    async fn topic_records(&self, request: TailRequest) -> Result<Tail> {
+        Err(Error::invalid(format!("no topic `{}`", request.topic)))
+    }
+}
+
+/// Records that were posted and are on stable storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// How many.
+    pub records: u64,
+    /// The offsets they took; none when there was none.
+    pub offsets: Option<OffsetSpan>,
 }
 
 /// What one attempt of a task has said.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::clock::{Alarm, Busy, Clock};
+use crate::time::Timestamp;
 
 /// What a running part needs of the outside.
 #[derive(Clone)]
@@ -101,6 +102,10 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// When a file was last written, by the machine's clock; none where that is not known.
+    fn written_at(&self, _path: &Path) -> io::Result<Option<Timestamp>> {
+        Ok(None)
+    }
     /// Size in bytes of the volume that holds a folder; none when it has no end.
     fn volume_bytes(&self, _path: &Path) -> io::Result<Option<u64>> {
         Ok(None)

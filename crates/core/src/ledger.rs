@@ -39,10 +39,27 @@ pub struct OperatorLedger {
     pub rows_late: u64,
     /// Rows given on one by one; for a windowed operator zero.
     pub rows_emitted: u64,
+    /// Rows that a lookup found more than one match for, once for each match beyond the first: they
+    /// are emitted without having come in.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_added: u64,
     /// Rows in windows that have closed.
     pub rows_closed: u64,
     /// Rows in windows or groups still open.
     pub rows_open: u64,
+}
+
+/// Rows through one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteLedger {
+    /// Rows handed in.
+    pub rows_in: u64,
+    /// Rows each arm took, in order.
+    pub rows_arms: Vec<u64>,
+    /// Rows that no arm took.
+    pub rows_unrouted: u64,
+    /// Rows on which a condition failed; in quarantine.
+    pub rows_quarantined: u64,
 }
 
 /// Rows through one sink or table.
@@ -87,15 +104,32 @@ impl OperatorLedger {
             self.rows_closed,
             self.rows_open,
         ];
+        // Without a lookup nothing is added, and the identity is the shorter one.
+        let left = if self.rows_added > 0 { "rows in + added" } else { "rows in" };
         unequal(
-            "rows in",
-            self.rows_in,
+            left,
+            self.rows_in + self.rows_added,
             "filtered + quarantined + late + emitted + closed + open",
             &out,
         )
         .into_iter()
         .collect()
     }
+}
+
+impl RouteLedger {
+    /// The identity that does not hold, if it does not.
+    pub fn broken(&self) -> Vec<String> {
+        let mut out = self.rows_arms.clone();
+        out.extend([self.rows_unrouted, self.rows_quarantined]);
+        unequal("rows in", self.rows_in, "the arms + unrouted + quarantined", &out)
+            .into_iter()
+            .collect()
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl SinkLedger {

@@ -6,6 +6,8 @@
 //!
 //! Not here: the bytes of a record batch ([`crate::records`]) and of a segment (crate `log`).
 
+pub mod tail;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

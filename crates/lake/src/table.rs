@@ -24,6 +24,8 @@ pub enum LakeTable {
 /// A table at one version.
 #[derive(Clone)]
 pub struct Pinned {
+    /// Number of the version.
+    pub version: i64,
     /// The stamp of every pipeline that feeds it.
     pub stamps: Vec<Stamp>,
     /// The note of its last replacement.
@@ -45,12 +47,14 @@ impl LakeTable {
                 // rows below the older boundary are the same or refreshed.
                 let note = table.note().await?;
                 let pinned = table.pin(None).await?;
-                Ok(Pinned { stamps: pinned.stamps, note, provider: pinned.provider })
+                let version = pinned.version;
+                Ok(Pinned { version, stamps: pinned.stamps, note, provider: pinned.provider })
             }
             Self::Files(table) => {
                 let pinned = table.pin().await?;
                 let stamps = pinned.stamp.into_iter().collect();
-                Ok(Pinned { stamps, note: pinned.note, provider: pinned.provider })
+                let (version, note) = (pinned.version, pinned.note);
+                Ok(Pinned { version, stamps, note, provider: pinned.provider })
             }
         }
     }

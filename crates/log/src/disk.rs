@@ -7,8 +7,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use thalweg_core::env::{Disk, DiskFile};
+use thalweg_core::time::Timestamp;
 
 /// Files of the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +45,12 @@ impl Disk for OsDisk {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn written_at(&self, path: &Path) -> io::Result<Option<Timestamp>> {
+        let written = fs::metadata(path)?.modified()?;
+        let since = written.duration_since(UNIX_EPOCH).ok();
+        Ok(since.and_then(|since| i64::try_from(since.as_micros()).ok()).map(Timestamp))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -253,6 +253,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
         source::PLACE_KEYS,
         source::FIRST_OF_KEYS,
         topic::KEYS,
+        topic::ROUTE_KEYS,
         stream::KEYS,
         table::KEYS,
         stream::VIEW_KEYS,

@@ -8,12 +8,14 @@ pub(crate) mod alert;
 pub(crate) mod dashboard;
 pub(crate) mod job;
 pub(crate) mod model;
+pub(crate) mod route;
 pub(crate) mod runtime;
 pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod test;
+pub(crate) mod topic;
 pub(crate) mod view;
 
 pub use alert::{Alert, Notify};
@@ -21,17 +23,19 @@ pub use dashboard::{Band, Dashboard, Filter, KpiFormat, Panel, PanelKind};
 pub(crate) use dashboard::{Known, is_relation, relation_name};
 pub use job::{CallMethod, ExportFormat, Job, Task, TaskAction, TaskDay};
 pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
+pub use route::{Arm, Route};
 pub use runtime::{DiskBudget, Runtime, Server};
 pub use sink::{DatabaseTable, Mode, Sink, Target};
 pub use source::{
     Binance, BinanceChannel, BinanceEndpoint, Channel, Check, Clean, Cleaning, CoinbaseChannel,
-    Connector, CsvFormat, Exchange, FileInput, FilePlace, Finnhub, Format, Heartbeat, HtmlFormat,
-    HtmlRows, Http, JsonFormat, JsonLayout, Keep, KrakenChannel, Locale, Location, Notice,
-    OnInvalid, Pages, PagesBy, PollEmit, S3, Source, Unique, Websocket,
+    Connector, CsvFormat, Exchange, Exec, FileInput, FilePlace, Finnhub, Format, Heartbeat,
+    HtmlFormat, HtmlRows, Http, JsonFormat, JsonLayout, Keep, KrakenChannel, Locale, Location,
+    Notice, OnInvalid, Pages, PagesBy, PollEmit, S3, Source, TopicInput, Unique, Websocket,
 };
 pub use stream::{Emit, Stream};
 pub use table::{Partition, Roll, Table, TableFormat, TableInput, TableMode, TablePlace};
 pub use test::{Cell, Expectation, Given, GivenInput, Test, TestRow, TestRows};
+pub use topic::Topic;
 pub use view::{View, ViewInput};
 
 use crate::entry::Entry;

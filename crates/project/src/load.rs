@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use thalweg_core::problem::{Place, Problem, Severity};
+use thalweg_core::problem::{Place, Problem, Severity, nearest};
 
 use crate::check;
 use crate::codes::{self, Telling};
@@ -18,13 +18,14 @@ use crate::entry::Lowering;
 use crate::files::{Folder, ProjectFiles};
 use crate::keys::{Kind, Shape};
 use crate::kinds::{
-    Dashboard, Known, TableInput, TaskAction, ViewInput, alert, dashboard, job, lower_all, model,
-    runtime, sink, source, stream, table, test, view,
+    Connector, Dashboard, Known, TableInput, TaskAction, TopicInput, ViewInput, alert, dashboard,
+    job, lower_all, model, route, runtime, sink, source, stream, table, test, topic, view,
 };
 use crate::names::{self, Definitions};
 use crate::project::Project;
 use crate::secret::{Environment, parse_env_file};
 use crate::source_map::SourceMap;
+use crate::spanned::Spanned;
 use crate::tree::{self, Node, Value};
 
 /// A project as far as it could be read, and everything that is wrong with it.
@@ -105,7 +106,8 @@ pub(crate) fn load(
         problems: RefCell::default(),
         reads: RefCell::default(),
     };
-    let project = lower(&lowering, &root);
+    let mut project = lower(&lowering, &root);
+    count_partitions(&mut project);
     let reads = lowering.reads.take();
     problems.append(&mut lowering.problems.take());
     what_belongs_together(&project, &mut problems);
@@ -251,6 +253,9 @@ fn lower(lowering: &Lowering<'_>, root: &Node) -> Project {
         notify: project.spanned("notify"),
         streams: lower_all(root, "stream", stream::lower),
         tables: lower_all(root, "table", table::lower),
+        lookups: lower_all(root, "table", source::lookup::lower),
+        routes: lower_all(root, "route", route::lower),
+        topics: lower_all(root, "topic", topic::lower),
         views: lower_all(root, "view", view::lower),
         sinks: lower_all(root, "sink", sink::lower),
         jobs: lower_all(root, "job", job::lower),
@@ -262,6 +267,16 @@ fn lower(lowering: &Lowering<'_>, root: &Node) -> Project {
         server: runtime::lower_server(root),
         sources,
         models,
+    }
+}
+
+/// Tells sources of topics how many partitions those have.
+fn count_partitions(project: &mut Project) {
+    let topics = &project.topics;
+    for source in &mut project.sources {
+        let Connector::Topic(input) = &mut source.connector else { continue };
+        let declared = topics.iter().find(|topic| topic.name.value == input.name.value);
+        input.partitions = declared.map_or(1, |topic| topic.partitions);
     }
 }
 
@@ -278,6 +293,38 @@ fn what_belongs_together(project: &Project, problems: &mut Vec<Problem>) {
                     .hint("Both layers of a merged view run the same SQL (S17).")
                     .related(format!("`{batch}` is declared here"), table.name.place.clone()),
             );
+        }
+    }
+    let mut published: BTreeMap<&str, &Spanned<String>> = BTreeMap::new();
+    for (topic, _) in project.published() {
+        match published.get(topic.as_str()) {
+            None => {
+                published.insert(topic, topic);
+            }
+            Some(first) => {
+                let message = format!("topic `{topic}` is published to twice");
+                let problem = codes::problem(codes::DOES_NOT_FIT, message, topic.place.clone());
+                let text = format!("`{topic}` is published to here, too");
+                problems.push(
+                    problem
+                        .related(text, first.place.clone())
+                        .hint("What goes in exactly once has one writer; take another name."),
+                );
+            }
+        }
+    }
+    for source in &project.sources {
+        let Connector::Topic(TopicInput { name, .. }) = &source.connector else { continue };
+        let published = project.published().map(|(topic, _)| topic.as_str());
+        let declared = project.topics.iter().map(|topic| topic.name.as_str());
+        let known: Vec<&str> = published.chain(declared).collect();
+        if !known.contains(&name.as_str()) {
+            let message = format!("no topic is named `{name}`");
+            let problem = codes::problem(codes::NO_SUCH_NAME, message, name.place.clone());
+            problems.push(match nearest(name, known.iter().copied()) {
+                Some(near) => problem.label(format!("did you mean `{near}`?")),
+                None => problem.hint("A sink or an arm publishes one, or `[topic.X]` declares it."),
+            });
         }
     }
     for task in project.jobs.iter().flat_map(|job| &job.tasks) {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_core::problem::{Place, Problem, nearest};
+use thalweg_core::topic::is_topic_name;
 
 use crate::codes::{self, Telling};
 use crate::keys::shape::or;
@@ -30,6 +31,9 @@ impl Definitions {
                 continue;
             };
             all.extend(section.node.members().iter().map(|member| (kind, member.key.clone())));
+            if kind == Kind::Route {
+                all.extend(section.node.members().iter().flat_map(|route| arms(&route.node)));
+            }
         }
         Self { all }
     }
@@ -99,7 +103,9 @@ pub(crate) fn check(
 ) {
     let mut relations: BTreeMap<&str, (Kind, &Spanned<String>)> = BTreeMap::new();
     for (kind, name) in &definitions.all {
-        if !is_identifier(name) {
+        if *kind == Kind::Topic {
+            problems.extend(wrong_topic(name));
+        } else if !is_identifier(name) {
             let message = format!("`{name}` is not a name");
             let problem = codes::problem(codes::BAD_NAME, message, name.place.clone());
             problems.push(
@@ -110,8 +116,9 @@ pub(crate) fn check(
             continue;
         }
         match relations.get(name.as_str()) {
-            // Within one kind it was reported when the files were read.
-            Some((other, _)) if other == kind => {}
+            // Within one section it was reported when the files were read; an arm is in none.
+            Some((other, _)) if other == kind && *kind != Kind::Stream => {}
+            Some((_, first)) if first.place == name.place => {}
             Some((other, first)) => {
                 let message = format!("`{name}` is already the name of a {other}");
                 let problem = codes::problem(codes::DEFINED_TWICE, message, name.place.clone());
@@ -140,11 +147,37 @@ pub(crate) fn check(
     });
 }
 
+/// The names of a route's arms: relations, as streams are.
+fn arms(route: &Node) -> impl Iterator<Item = (Kind, Spanned<String>)> {
+    let arms = route.member("arms").map(|arms| arms.node.items()).unwrap_or_default();
+    arms.iter().filter_map(|arm| {
+        let name = &arm.member("name")?.node;
+        let value = name.as_text()?.to_owned();
+        Some((Kind::Stream, Spanned { value, place: name.place.clone() }))
+    })
+}
+
+/// What is wrong with the name of a topic that is declared or published to.
+pub(crate) fn wrong_topic(name: &Spanned<String>) -> Option<Problem> {
+    if !is_topic_name(name) {
+        let message = format!("`{name}` is not the name of a topic");
+        let problem = codes::problem(codes::BAD_NAME, message, name.place.clone());
+        return Some(problem.hint("It is letters, digits, `.`, `_` and `-`, 249 at most."));
+    }
+    if name.ends_with(".raw") || name.starts_with('_') {
+        let message = format!("`{name}` is a name of thalweg's own topics");
+        let problem = codes::problem(codes::BAD_NAME, message, name.place.clone());
+        let hint = "Those that begin with `_` are internal, `NAME.raw` holds what source NAME got.";
+        return Some(problem.hint(hint));
+    }
+    None
+}
+
 const RELATIONS: &[Kind] =
     &[Kind::Source, Kind::Topic, Kind::Stream, Kind::Table, Kind::View, Kind::Model];
 
 /// Whether SQL reads a name as it is written, without quotes.
-fn is_identifier(name: &str) -> bool {
+pub(crate) fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }

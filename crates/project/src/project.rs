@@ -7,8 +7,8 @@ use thalweg_core::problem::{Place, Problem, SqlProblem};
 
 use crate::codes::{self, Telling};
 use crate::kinds::{
-    Alert, Dashboard, Job, Model, Notify, Runtime, Server, Sink, Source, Stream, Table, TableInput,
-    Test, View,
+    Alert, Dashboard, Job, Model, Notify, Route, Runtime, Server, Sink, Source, Stream, Table,
+    TableInput, Target, Test, Topic, View,
 };
 use crate::names;
 use crate::spanned::Spanned;
@@ -34,6 +34,12 @@ pub struct Project {
     pub streams: Vec<Stream>,
     /// `[table.X]`
     pub tables: Vec<Table>,
+    /// `[table.X]` of files that nothing fills: they are read whole, as sources of files are.
+    pub lookups: Vec<Source>,
+    /// `[route.X]`
+    pub routes: Vec<Route>,
+    /// `[topic.X]`
+    pub topics: Vec<Topic>,
     /// `[view.X]`
     pub views: Vec<View>,
     /// `[model.X]`
@@ -72,6 +78,35 @@ impl Project {
         self.streams.iter().find(|stream| stream.name.value == name)
     }
 
+    /// The route that has an arm of this name, and the number of the arm.
+    pub fn arm(&self, name: &str) -> Option<(&Route, usize)> {
+        self.routes.iter().find_map(|route| {
+            let number = route.arms.iter().position(|arm| arm.name.value == name)?;
+            Some((route, number))
+        })
+    }
+
+    /// The lookup of this name.
+    pub fn lookup(&self, name: &str) -> Option<&Source> {
+        self.lookups.iter().find(|lookup| lookup.name.value == name)
+    }
+
+    /// How a topic is kept, where the project says so.
+    pub fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.iter().find(|topic| topic.name.value == name)
+    }
+
+    /// Topics that are published, with what is: a sink's or an arm's name. A topic that two publish
+    /// to was reported.
+    pub fn published(&self) -> impl Iterator<Item = (&Spanned<String>, &Spanned<String>)> {
+        let sinks = self.sinks.iter().filter_map(|sink| match &sink.target {
+            Target::Topic { name } => Some((name, &sink.name)),
+            _ => None,
+        });
+        let arms = self.routes.iter().flat_map(|route| &route.arms);
+        sinks.chain(arms.filter_map(|arm| Some((arm.topic.as_ref()?, &arm.name))))
+    }
+
     /// The table of this name.
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name.value == name)
@@ -105,7 +140,10 @@ impl Project {
     pub fn declaration(&self, name: &str) -> Option<&Place> {
         let names = self.sources.iter().map(|source| &source.name);
         let names = names.chain(self.streams.iter().map(|stream| &stream.name));
+        let arms = self.routes.iter().flat_map(|route| &route.arms);
+        let names = names.chain(arms.map(|arm| &arm.name));
         let names = names.chain(self.tables.iter().map(|table| &table.name));
+        let names = names.chain(self.lookups.iter().map(|lookup| &lookup.name));
         let names = names.chain(self.views.iter().map(|view| &view.name));
         let mut names = names.chain(self.models.iter().map(|model| &model.name));
         names.find(|declared| declared.value == name).map(|declared| &declared.place)

@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) feeds: Arc<Feeds>,
     /// One permit per running query of REST.
     pub(crate) queries: Arc<Semaphore>,
+    /// One permit per post of records under way.
+    pub(crate) pushes: Arc<Semaphore>,
     /// One permit per WebSocket and event stream.
     pub(crate) live_streams: Arc<Semaphore>,
     pub(crate) counters: Arc<Counters>,
@@ -48,6 +50,7 @@ impl Shared {
             gate: Gate::new(admin_token, port, clock.clone()),
             feeds,
             queries: Arc::new(Semaphore::new(limits.queries)),
+            pushes: Arc::new(Semaphore::new(limits.pushes)),
             live_streams: Arc::new(Semaphore::new(limits.live_streams)),
             counters,
             openapi,

@@ -100,6 +100,8 @@ pub struct Limits {
     pub answer_time: Duration,
     /// Time a client may take to accept the next piece of an answer. Default 30 s.
     pub write_time: Duration,
+    /// Posts of records at a time; more are refused with 429. Default 64.
+    pub pushes: usize,
     /// Queries at a time; more wait up to `query_wait`. Default 16.
     pub queries: usize,
     /// Default 5 s.
@@ -138,6 +140,7 @@ impl Default for Limits {
             body_bytes: 1024 * 1024,
             answer_time: Duration::from_secs(70),
             write_time: Duration::from_secs(30),
+            pushes: 64,
             queries: 16,
             query_wait: Duration::from_secs(5),
             query: QueryLimits { rows_max: Some(1_000_000), time_max: Duration::from_secs(60) },

@@ -20,7 +20,7 @@ use arrow_ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thalweg_core::env::Disk;
-use thalweg_core::ledger::{OperatorLedger, SinkLedger, SourceLedger};
+use thalweg_core::ledger::{OperatorLedger, RouteLedger, SinkLedger, SourceLedger};
 use thalweg_core::model::Serving;
 use thalweg_core::sink::Epoch;
 use thalweg_core::store::{Expected, Store};
@@ -72,6 +72,12 @@ pub struct Head {
     /// Who answered for each model of the pipeline.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, Serving>,
+    /// The epoch that names the snapshot of each lookup.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lookups: BTreeMap<String, Epoch>,
+    /// Where the route has sent rows, if the pipeline is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteLedger>,
     /// What the query was; another one cannot take this state.
     pub query: String,
 }

@@ -36,6 +36,7 @@ use thalweg_core::env::Env;
 use thalweg_core::problem::SqlProblem;
 use thalweg_core::query::{Query, QueryEngine, Relation, Rows};
 use thalweg_core::sink::Epoch;
+use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 use tokio::sync::watch;
 
@@ -260,15 +261,7 @@ impl Engine {
 
     /// Runs a plan of [`Engine::plan`].
     pub async fn run(&self, plan: LogicalPlan) -> Result<Rows> {
-        let context = SessionContext::new_with_state(self.planner.state().clone());
-        let frame = context.execute_logical_plan(plan).await.map_err(engine_failed)?;
-        let (mut state, plan) = frame.into_parts();
-        // `now()` is the instant of the one clock (S3).
-        let now = timestamp_us_to_datetime(self.env.clock.now().0).map(|now| now.and_utc());
-        state.execution_props_mut().query_execution_start_time = now;
-        let stream = DataFrame::new(state, plan).execute_stream().await.map_err(engine_failed)?;
-        let schema = stream.schema();
-        Ok(Rows { schema, batches: stream.map_err(engine_failed).boxed() })
+        run_plan(&self.planner, plan, self.env.clock.now()).await
     }
 
     fn resolve<'a>(&'a self, name: String, pinned: &'a mut Pinned) -> BoxFuture<'a, Result<()>> {
@@ -426,6 +419,23 @@ impl QueryEngine for Engine {
         });
         Ok(changes)
     }
+}
+
+/// Runs a plan in the session of `planner`; `now()` is `now`.
+///
+/// # Errors
+///
+/// What it fails with before its first row; the rest comes with the rows.
+pub async fn run_plan(planner: &Planner, plan: LogicalPlan, now: Timestamp) -> Result<Rows> {
+    let context = SessionContext::new_with_state(planner.state().clone());
+    let frame = context.execute_logical_plan(plan).await.map_err(engine_failed)?;
+    let (mut state, plan) = frame.into_parts();
+    // `now()` is the instant of the one clock (S3).
+    let now = timestamp_us_to_datetime(now.0).map(|now| now.and_utc());
+    state.execution_props_mut().query_execution_start_time = now;
+    let stream = DataFrame::new(state, plan).execute_stream().await.map_err(engine_failed)?;
+    let schema = stream.schema();
+    Ok(Rows { schema, batches: stream.map_err(engine_failed).boxed() })
 }
 
 /// JSON values as parameters: strings, numbers, booleans, null.

@@ -45,6 +45,10 @@ pub struct EpochRecord {
     /// Who answers for each model of the pipeline, from the first row of the epoch on (S23).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, Serving>,
+    /// The epoch that names the snapshot of each lookup: this one, or the earlier one since which
+    /// the lookup has not changed (S11).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lookups: BTreeMap<String, Epoch>,
 }
 
 /// What an epoch read of one partition: offsets in `from .. to`.
@@ -73,6 +77,7 @@ impl EpochRecord {
             held_at: None,
             closes: false,
             models: BTreeMap::new(),
+            lookups: BTreeMap::new(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Continuous SQL: decoded rows to results, exactly once, with state that survives.
 //!
 //! In the order of the flow: [`sql`] plans and checks, [`program`] turns a plan into [`operators`],
-//! [`intake`] makes frames into valid rows, of which [`unique`] drops those that repeat; beside them [`epoch`], [`checkpoint`], [`watermark`],
-//! [`sides`] and [`results`]. Queries come in by [`engine`]; [`replay`] and [`tail`] are what it reads
+//! [`intake`] makes frames into valid rows, of which [`unique`] drops those that repeat; beside them
+//! [`epoch`], [`checkpoint`], [`watermark`], [`sides`], [`lookups`] and [`results`]. Queries come in
+//! by [`engine`]; [`replay`] and [`tail`] are what it reads
 //! of sources, [`panels`] what it need not read again.
 //!
 //! Architecture invariant: beside `lake` and the binary, the only crate that knows DataFusion.
@@ -14,6 +15,7 @@ pub mod engine;
 pub mod epoch;
 pub mod intake;
 pub mod layers;
+pub mod lookups;
 pub mod operators;
 pub mod outbox;
 pub mod panels;

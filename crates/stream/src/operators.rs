@@ -12,9 +12,12 @@ pub mod aggregate_state;
 pub mod carry;
 pub mod expressions;
 pub mod keys;
+pub mod lookup;
+pub mod lookup_join;
 pub mod outcomes;
 pub mod over;
 pub mod predict;
+pub mod route;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use thalweg_core::Result;
-use thalweg_core::ledger::OperatorLedger;
+use thalweg_core::ledger::{OperatorLedger, RouteLedger};
 use thalweg_core::model::{Served, Serving};
 use thalweg_core::time::Timestamp;
 
@@ -63,6 +66,11 @@ pub trait Operator: Send {
 
     /// What went in and came out so far.
     fn ledger(&self) -> OperatorLedger;
+
+    /// Where it has sent rows, if it is a route.
+    fn route_ledger(&self) -> Option<&RouteLedger> {
+        None
+    }
 
     /// The whole state.
     fn snapshot(&mut self) -> Result<Snapshot>;

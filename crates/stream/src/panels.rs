@@ -112,7 +112,7 @@ pub fn compile(
     let windows_shown = rows_shown(&plan).map_err(problems)?.unwrap_or(WINDOWS_SHOWN);
     let (mut streams, mut refusals) = (Vec::new(), Vec::new());
     let plan = rewrite(plan, &is_source, &mut |candidate| {
-        Ok(match program::prepare_panel(planner, candidate) {
+        Ok(match program::prepare_panel(planner, candidate, names) {
             Ok(query) => {
                 let rows = Arc::new(EmptyTable::new(Arc::clone(&query.schema)));
                 streams.push((candidate.fingerprint(), query));

@@ -9,6 +9,7 @@
 //! [`crate::delivery`], and who wires them is the binary.
 
 mod answerers;
+mod looking;
 mod reader;
 mod reading;
 mod room;
@@ -42,6 +43,7 @@ use self::still::Still;
 use crate::checkpoint::Checkpoints;
 use crate::delivery::{DeliveryStatus, lock};
 use crate::intake::Intake;
+use crate::lookups::Lookups;
 use crate::program::{Program, StreamQuery};
 use crate::results::Results;
 use crate::tail::Tail;
@@ -68,6 +70,8 @@ pub struct Shared {
     pub disk: Budget,
     /// Models that streams let forecast.
     pub models: Models,
+    /// Relations that streams look up in.
+    pub lookups: Lookups,
 }
 
 /// How a pipeline runs.
@@ -102,6 +106,8 @@ pub struct Outlet {
     pub sink: Box<dyn Sink>,
     /// Columns it takes, in order, by name.
     pub columns: SchemaRef,
+    /// The arm of the route whose rows it takes; none for every row.
+    pub arm: Option<usize>,
     /// Longest time between commits; none: at each checkpoint.
     pub commit_every: Option<Duration>,
     /// Whether readers of the relation read this table.
@@ -334,6 +340,7 @@ impl Pipeline {
             status.watermark = head.watermark.current();
             status.source = head.source;
             status.operators.clone_from(&head.ledgers);
+            status.route.clone_from(&head.route);
         });
         *lock(&self.stopped) = head
             .sinks

@@ -5,12 +5,17 @@
 //! their beginning: each runs it, since a pipeline is one stream (S8).
 
 mod forecasts;
+mod joins;
 mod origin;
+mod routes;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
+use datafusion::datasource::DefaultTableSource;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -20,17 +25,22 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
+use datafusion::prelude::SessionContext;
+use thalweg_core::ledger::RouteLedger;
 use thalweg_core::model::ForecastColumns;
 use thalweg_core::problem::SqlProblem;
 use thalweg_core::schema::meta;
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 
+use crate::lookups::LookupRows;
 use crate::operators::aggregate::{Aggregate, AggregateConfig, Emit, OutputColumn};
 use crate::operators::aggregate_state::AggregateSpec;
-use crate::operators::expressions::{Filter, Project};
+use crate::operators::expressions::{Filter, Project, engine_error};
+use crate::operators::lookup::{self, CORRELATED, Question, one_batch};
 use crate::operators::outcomes::Outcomes;
 use crate::operators::over::{FunctionSpec, Over};
+use crate::operators::route::{ARM, Route};
 use crate::operators::{Answers, Operator, Outputs, Snapshot, Tick};
 use crate::panels::Candidate;
 use crate::sql::functions::window_of;
@@ -40,6 +50,7 @@ use crate::sql::rewrite::{Mode, is_hidden};
 use crate::sql::{Names, Planner};
 
 pub use self::forecasts::prepare_forecasts;
+pub use self::routes::{Conditions, arm_sql, check_condition, prepare_route};
 
 /// What a stream gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +80,10 @@ pub struct StreamQuery {
     pub window_size: Option<i64>,
     /// Models it lets forecast, with what they read of a row.
     pub models: Vec<(String, ForecastColumns)>,
+    /// Relations it looks up in.
+    pub lookups: BTreeSet<String>,
+    // For a route: how many arms it has.
+    arms: usize,
     emit: Emit,
     // Whether its forecasts are followed up until it is known what came of them.
     outcomes: bool,
@@ -109,8 +124,8 @@ pub fn prepare(
     let text = Text::new(sql);
     let planned = planner.plan(sql, names, Mode::Stream)?;
     let problem = |error| from_datafusion(error, &text, names);
-    let plan = carry_hidden(planned.plan).map_err(problem)?;
-    prepare_plan(planner, plan, update).map_err(|refusal| match refusal {
+    let plan = joins::decorrelate(planned.plan, planner.state()).and_then(carry_hidden);
+    prepare_plan(planner, plan.map_err(problem)?, names, update).map_err(|refusal| match refusal {
         Refusal::No(message) => vec![refused(message, None)],
         Refusal::Engine(error) => from_datafusion(error, &text, names),
     })
@@ -120,10 +135,18 @@ pub fn prepare(
 fn prepare_plan(
     planner: &Planner,
     plan: LogicalPlan,
+    names: &Names,
     update: bool,
 ) -> Result<StreamQuery, Refusal> {
     let mut walk = Walk::new(planner, update);
     let end = walk.visit(&plan)?;
+    let lookups = walk.lookups()?;
+    if let Some(live) = lookups.iter().find(|name| !names.is_lookup(name)) {
+        return no(format!(
+            "`{live}` is not read whole, so nothing can be looked up in it; a table, a view of \
+             tables and a source of files can. Joins of two live inputs are not built yet"
+        ));
+    }
     let schema = Arc::clone(plan.schema().inner());
     let key: Vec<String> =
         end.key.iter().flatten().map(|at| schema.field(*at).name().clone()).collect();
@@ -138,7 +161,9 @@ fn prepare_plan(
         shape: end.shape,
         key,
         window_size: end.window_size,
+        lookups,
         models: walk.models,
+        arms: 0,
         emit,
         outcomes: false,
     })
@@ -149,10 +174,15 @@ fn prepare_plan(
 /// # Errors
 ///
 /// Why a stream cannot run it, in words.
-pub fn prepare_panel(planner: &Planner, candidate: &Candidate) -> Result<StreamQuery, String> {
-    let prepared = carry_hidden(candidate.plan.clone())
+pub fn prepare_panel(
+    planner: &Planner,
+    candidate: &Candidate,
+    names: &Names,
+) -> Result<StreamQuery, String> {
+    let prepared = joins::decorrelate(candidate.plan.clone(), planner.state())
+        .and_then(carry_hidden)
         .map_err(Refusal::from)
-        .and_then(|plan| prepare_plan(planner, plan, true));
+        .and_then(|plan| prepare_plan(planner, plan, names, true));
     prepared.map_err(|refusal| match refusal {
         Refusal::No(message) => message,
         Refusal::Engine(error) => error.strip_backtrace(),
@@ -163,6 +193,9 @@ pub fn prepare_panel(planner: &Planner, candidate: &Candidate) -> Result<StreamQ
 pub struct Program {
     operators: Vec<Box<dyn Operator>>,
     models: Vec<String>,
+    questions: Vec<Question>,
+    lookups: BTreeSet<String>,
+    planner: Planner,
     schema: SchemaRef,
 }
 
@@ -170,6 +203,7 @@ impl Program {
     /// Builds the operators of a prepared query.
     pub fn new(planner: &Planner, query: &StreamQuery) -> Result<Self> {
         let mut walk = Walk::new(planner, query.emit == Emit::Update);
+        walk.arms = query.arms;
         walk.visit(&query.plan).map_err(|refusal| match refusal {
             Refusal::No(message) => Error::internal(message),
             Refusal::Engine(error) => Error::internal("a checked plan failed").with_source(error),
@@ -178,7 +212,39 @@ impl Program {
             walk.operators.push(Box::new(Outcomes::new(columns.clone())));
         }
         let models = query.models.iter().map(|(model, _)| model.clone()).collect();
-        Ok(Self { operators: walk.operators, models, schema: Arc::clone(&query.schema) })
+        Ok(Self {
+            operators: walk.operators,
+            models,
+            questions: walk.questions,
+            lookups: query.lookups.clone(),
+            planner: planner.clone(),
+            schema: Arc::clone(&query.schema),
+        })
+    }
+
+    /// Relations whose rows it must be told, whenever they change.
+    pub fn lookups(&self) -> &BTreeSet<String> {
+        &self.lookups
+    }
+
+    /// Takes the rows that there are now of every lookup.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when a query over them fails, or gives what cannot stand where it stands.
+    pub async fn look_up(&mut self, rows: &BTreeMap<String, LookupRows>) -> Result<()> {
+        for question in &self.questions {
+            let plan = over_rows(question.plan.clone(), rows).map_err(engine_error)?;
+            let context = SessionContext::new_with_state(self.planner.state().clone());
+            let frame = context.execute_logical_plan(plan).await.map_err(lookup_failed)?;
+            let batches = frame.collect().await.map_err(lookup_failed)?;
+            let schema = match batches.first() {
+                Some(batch) => batch.schema(),
+                None => Arc::clone(question.plan.schema().inner()),
+            };
+            question.asker.take(one_batch(&schema, &batches)?)?;
+        }
+        Ok(())
     }
 
     /// Models whose versions it must be told, epoch by epoch.
@@ -271,6 +337,11 @@ impl Program {
         self.operators.iter().filter_map(|operator| operator.open_until()).max()
     }
 
+    /// Counts of the route it ends in, if it does.
+    pub fn route_ledger(&self) -> Option<&RouteLedger> {
+        self.operators.last().and_then(|operator| operator.route_ledger())
+    }
+
     /// Bytes of state, roughly.
     pub fn state_bytes(&self) -> usize {
         self.operators.iter().map(|operator| operator.state_bytes()).sum()
@@ -291,6 +362,28 @@ impl Sides {
         self.late.extend(out.late.drain(..).map(|late| (operator, late)));
         self.failed.extend(out.failed.drain(..).map(|failed| (operator, failed)));
     }
+}
+
+/// Puts the rows of lookups in the place of their names.
+fn over_rows(
+    plan: LogicalPlan,
+    rows: &BTreeMap<String, LookupRows>,
+) -> datafusion::common::Result<LogicalPlan> {
+    let put = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
+        let name = scan.table_name.table();
+        let Some(rows) = rows.get(name) else {
+            return datafusion::common::plan_err!("lookup `{name}` was not read");
+        };
+        let table = rows.table().map_err(|error| DataFusionError::External(Box::new(error)))?;
+        scan.source = Arc::new(DefaultTableSource::new(table));
+        Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+    })?;
+    Ok(put.data)
+}
+
+fn lookup_failed(error: DataFusionError) -> Error {
+    Error::invalid("a query over a lookup failed").with_detail(error.strip_backtrace())
 }
 
 /// Makes every row-wise part of a plan carry the hidden columns of its source along.
@@ -325,6 +418,13 @@ pub fn carry_hidden(plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan
         LogicalPlan::SubqueryAlias(alias) => {
             let input = carried(&alias.input)?;
             LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(input, alias.alias)?)
+        }
+        LogicalPlan::Join(join) => {
+            let left = carry_hidden(join.left.as_ref().clone())?;
+            let inputs = vec![left, join.right.as_ref().clone()];
+            let plan = LogicalPlan::Join(join);
+            let expressions = plan.expressions();
+            plan.with_new_exprs(expressions, inputs)?
         }
         // Its rows have no record of their own, but what is late in it must be told by its record.
         LogicalPlan::Aggregate(aggregate) => {
@@ -371,11 +471,21 @@ struct Walk<'a> {
     update: bool,
     operators: Vec<Box<dyn Operator>>,
     models: Vec<(String, ForecastColumns)>,
+    questions: Vec<Question>,
+    // Of the route that the plan is, if it is one.
+    arms: usize,
 }
 
 impl<'a> Walk<'a> {
     fn new(planner: &'a Planner, update: bool) -> Self {
-        Self { state: planner.state(), update, operators: Vec::new(), models: Vec::new() }
+        Self {
+            state: planner.state(),
+            update,
+            operators: Vec::new(),
+            models: Vec::new(),
+            questions: Vec::new(),
+            arms: 0,
+        }
     }
 
     fn visit(&mut self, plan: &LogicalPlan) -> Result<End, Refusal> {
@@ -408,7 +518,7 @@ impl<'a> Walk<'a> {
             }
             LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
-            LogicalPlan::Join(_) => no("a join in a stream is not built yet"),
+            LogicalPlan::Join(join) => self.join(plan, join),
             LogicalPlan::Union(_) => no("UNION in a stream is not built yet"),
             LogicalPlan::Sort(_) => {
                 no("a stream has no end to sort at; put ORDER BY where it is read")
@@ -435,7 +545,11 @@ impl<'a> Walk<'a> {
                 .collect()
         });
         let schema = Arc::clone(projection.schema.inner());
-        self.operators.push(Box::new(Project::new(expressions?, schema)));
+        self.operators.push(if self.arms > 0 && schema.column_with_name(ARM).is_some() {
+            Box::new(Route::new(expressions?, schema, self.arms)?)
+        } else {
+            Box::new(Project::new(expressions?, schema))
+        });
         Ok(end)
     }
 
@@ -478,7 +592,7 @@ impl<'a> Walk<'a> {
     }
 
     fn window_function(
-        &self,
+        &mut self,
         function: &WindowFunction,
         input: &DFSchema,
     ) -> Result<FunctionSpec, Refusal> {
@@ -493,14 +607,15 @@ impl<'a> Walk<'a> {
         let from_first =
             matches!(&frame.start_bound, WindowFrameBound::Preceding(bound) if bound.is_null());
         let to_current = matches!(frame.end_bound, WindowFrameBound::CurrentRow);
-        let value = || -> Result<(Arc<dyn PhysicalExpr>, arrow::datatypes::DataType), Refusal> {
-            let Some(value) = params.args.first() else {
-                return no(format!("`{name}` needs a value"));
+        let mut value =
+            || -> Result<(Arc<dyn PhysicalExpr>, arrow::datatypes::DataType), Refusal> {
+                let Some(value) = params.args.first() else {
+                    return no(format!("`{name}` needs a value"));
+                };
+                let value = self.expression(value, input)?;
+                let data_type = value.data_type(input.as_arrow())?;
+                Ok((value, data_type))
             };
-            let value = self.expression(value, input)?;
-            let data_type = value.data_type(input.as_arrow())?;
-            Ok((value, data_type))
-        };
         match (&function.fun, name.as_str()) {
             (WindowFunctionDefinition::WindowUDF(_), "lag") => {
                 let (value, data_type) = value()?;
@@ -616,7 +731,7 @@ impl<'a> Walk<'a> {
     }
 
     fn expression(
-        &self,
+        &mut self,
         expression: &Expr,
         schema: &DFSchema,
     ) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
@@ -625,7 +740,10 @@ impl<'a> Walk<'a> {
                 "`{expression}` would give another value each time it is run again"
             ));
         }
-        Ok(self.state.create_physical_expr(expression.clone(), schema)?)
+        let Some(expression) = lookup::ask(expression.clone(), &mut self.questions)? else {
+            return no(CORRELATED);
+        };
+        Ok(self.state.create_physical_expr(expression, schema)?)
     }
 
     fn lower(&self, expression: &Expr, input: &DFSchema) -> Result<LoweredAggregate, Refusal> {

@@ -24,6 +24,7 @@ use thalweg_core::{Error, ErrorKind, Result};
 use crate::checkpoint::{Checkpoints, Position};
 use crate::epoch::EpochLog;
 use crate::intake::Intake;
+use crate::lookups::Snapshots;
 use crate::operators::{Answers, Snapshot};
 use crate::pipeline::{Decoding, Pipeline};
 use crate::program::{Program, Sides};
@@ -78,6 +79,9 @@ impl History for Pipeline {
         if let Some(unique) = &mut unique {
             unique.restore(ids.as_ref())?;
         }
+        if let Some(program) = &mut program {
+            self.look_up_again(program).await?;
+        }
         if let (Some(program), Some(operators)) = (&mut program, operators) {
             program.restore(operators, &Answers::default())?;
         }
@@ -127,6 +131,24 @@ struct Begin {
 }
 
 impl Pipeline {
+    /// Lets a program look up in the newest snapshots that the pipeline has seen.
+    async fn look_up_again(&self, program: &mut Program) -> Result<()> {
+        if program.lookups().is_empty() {
+            return Ok(());
+        }
+        let shared = self.shared();
+        let kept = Snapshots::new(Arc::clone(&shared.env.disk), &shared.data, self.name());
+        let mut rows = BTreeMap::new();
+        for name in program.lookups() {
+            let newest = kept.newest(name)?;
+            let newest = newest.ok_or_else(|| {
+                Error::unavailable(format!("`{}` has not looked up in `{name}` yet", self.name()))
+            })?;
+            rows.insert(name.clone(), newest);
+        }
+        program.look_up(&rows).await
+    }
+
     /// The place behind epoch `after`, and the state to get there with.
     async fn begin_after(&self, after: Epoch) -> Result<Begin> {
         let mut begin = Begin::default();

@@ -11,7 +11,7 @@ pub mod problems;
 pub mod rewrite;
 mod sliding;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -70,12 +70,23 @@ impl Entry {
 pub struct Names {
     entries: BTreeMap<String, Entry>,
     models: BTreeMap<String, NamedModel>,
+    lookups: BTreeSet<String>,
 }
 
 impl Names {
     /// Adds a relation; the last of equal names wins.
     pub fn insert(&mut self, name: impl Into<String>, named: Named, key: Vec<String>) {
         self.entries.insert(name.into(), Entry { named, key });
+    }
+
+    /// Lets streams look up in the relation of that name.
+    pub fn let_look_up(&mut self, name: impl Into<String>) {
+        self.lookups.insert(name.into());
+    }
+
+    /// Whether streams can look up in the relation of that name.
+    pub fn is_lookup(&self, name: &str) -> bool {
+        self.lookups.contains(name)
     }
 
     /// The relation of that name.

@@ -7,10 +7,13 @@
 mod control;
 pub(crate) mod data_folder;
 pub(crate) mod databases;
+mod drains;
 pub(crate) mod given;
 mod house;
+
 mod jobs;
 mod layers;
+mod lookups;
 mod models;
 mod notices;
 mod pauses;
@@ -21,21 +24,23 @@ pub(crate) mod system;
 mod tables;
 mod web;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_connect::feed::{FeedState, FeedStatus};
+use thalweg_connect::sources::push::PushDoor;
 use thalweg_core::budget::Budget;
 use thalweg_core::env::{Clock, Env};
 use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::store::Store;
+use thalweg_core::topic::TopicPartition;
 use thalweg_core::{Error, Result};
 use thalweg_lake::LakeTable;
 use thalweg_log::EmbeddedLog;
 use thalweg_models::Registry;
-use thalweg_project::Project;
+use thalweg_project::{Connector, Project};
 use thalweg_store::SqliteStore;
 use thalweg_stream::engine::{Engine, Panels};
 use thalweg_stream::epoch;
@@ -45,6 +50,7 @@ use thalweg_stream::sql::Planner;
 use tokio::sync::{Mutex, watch};
 
 use self::data_folder::{DataFolder, Use};
+use self::drains::{Drains, TopicEnd};
 use self::given::Given;
 use self::house::House;
 use self::models::Forecasting;
@@ -100,6 +106,9 @@ pub(crate) struct App {
     /// Models.
     forecasting: Forecasting,
     feeds_silent: watch::Sender<bool>,
+    topic_ends: Mutex<Vec<TopicEnd>>,
+    /// Where records of each source that others post come in.
+    pub doors: BTreeMap<String, PushDoor>,
     request: Request,
     folder: DataFolder,
     house: Mutex<Option<House>>,
@@ -140,10 +149,21 @@ impl App {
         let registry =
             Registry::open(Arc::clone(&store), Arc::clone(&env.disk), folder.path.join("models"))?;
         let forecasting = Forecasting::new(&project, &checked, registry, &env)?;
+        let places = sources::Places::new(request.given.clone());
+        places.recall(&project.sources, &store).await?;
+        let shared_log = Arc::clone(&log) as Arc<dyn Log>;
+        let wiring = lookups::Wiring {
+            project: &project,
+            checked: &checked,
+            env: &env,
+            log: &shared_log,
+            tables: &tables,
+            places: &places,
+        };
         let (feeds_silent, silent) = watch::channel(false);
         let shared = Shared {
             env: env.clone(),
-            log: Arc::clone(&log) as Arc<dyn Log>,
+            log: Arc::clone(&shared_log),
             store: Arc::clone(&store),
             data: folder.path.clone(),
             incarnation: folder.incarnation.clone(),
@@ -151,12 +171,12 @@ impl App {
             memory: Budget::new("memory", memory),
             disk: Budget::new("disk", disk_bytes),
             models: Arc::clone(&forecasting.models),
+            lookups: lookups::lookups(&wiring),
         };
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
+        let drains = Drains::new(&project, drain);
         let boundaries = readers::Boundaries::open(&project, &tables).await?;
-        let places = sources::Places::new(request.given.clone());
-        places.recall(&project.sources, &store).await?;
         let pipelines = pipelines::declare(
             &project,
             &checked,
@@ -164,7 +184,7 @@ impl App {
             &tables,
             &boundaries,
             &places,
-            drain.as_ref(),
+            &drains,
         )?;
         let feeds: BTreeMap<String, Arc<FeedStatus>> = project
             .sources
@@ -178,6 +198,20 @@ impl App {
             log.create_topic(&topic, &settings).await?;
             log.update_topic(&topic, &settings).await?;
         }
+        for (topic, settings) in house::published_topics(&project) {
+            log.create_topic(&topic, &settings).await?;
+            log.update_topic(&topic, &settings).await?;
+        }
+        let entries = readers::entries(&wiring, &pipelines)?;
+        let doors = project.sources.iter().filter(|it| it.connector == Connector::Push);
+        let doors = doors.map(|source| {
+            let name = source.name.as_str();
+            let partition = TopicPartition::new(sources::journal_topic(name), 0);
+            let status = Arc::clone(&feeds[name]);
+            let door = PushDoor::new(name, Arc::clone(&shared_log), partition, &env, status);
+            (name.to_owned(), door)
+        });
+        let doors = doors.collect();
         let house = House::new(&log, &shared.disk, &folder.path);
         let world = Arc::new(system::World {
             project: Arc::clone(&project),
@@ -187,12 +221,11 @@ impl App {
             store: Arc::clone(&store),
             pipelines: pipelines.clone(),
             feeds: feeds.clone(),
-            places,
+            places: places.clone(),
             tables: tables.clone(),
             scheduler: std::sync::OnceLock::new(),
             forecasting: forecasting.clone(),
         });
-        let entries = readers::entries(&project, &checked, &pipelines, &tables)?;
         // Without a page there are no panels, only questions.
         let panels = match request.http {
             Some(_) => readers::panels(&checked, &pipelines),
@@ -235,6 +268,8 @@ impl App {
             engine,
             forecasting,
             feeds_silent,
+            topic_ends: Mutex::new(drains.ends),
+            doors,
             request,
             folder,
             house: Mutex::new(Some(house)),
@@ -258,11 +293,22 @@ impl App {
             self.restore_pauses().await?;
         }
         let mut running = Vec::new();
+        let ended = watch::Sender::new(BTreeSet::new());
+        self.watch_publishers(std::mem::take(&mut *self.topic_ends.lock().await), &ended);
         for pipeline in &self.pipelines {
-            let pipeline = Arc::clone(pipeline);
-            running.push(self.env.spawn(async move { pipeline.run().await }));
+            let (pipeline, ended) = (Arc::clone(pipeline), ended.clone());
+            running.push(self.env.spawn(async move {
+                let ran = pipeline.run().await;
+                ended.send_modify(|ended| {
+                    ended.insert(pipeline.name().to_owned());
+                });
+                ran
+            }));
         }
-        for source in self.project.sources.iter().filter(|source| source.is_live()) {
+        let is_started = |source: &&thalweg_project::Source| {
+            source.is_live() && source.connector != Connector::Push
+        };
+        for source in self.project.sources.iter().filter(is_started) {
             self.start_feed(source)?;
         }
         if let Some(house) = self.house.lock().await.take() {
@@ -319,7 +365,7 @@ impl App {
         let name = source.name.value.clone();
         let live = sources::live(source, &self.env, self.request.drain.is_some())?;
         let ids = sources::id_rule(source)?;
-        let partition = thalweg_core::topic::TopicPartition::new(sources::journal_topic(&name), 0);
+        let partition = TopicPartition::new(sources::journal_topic(&name), 0);
         let (env, log, store) = (self.env.clone(), Arc::clone(&self.log), Arc::clone(&self.store));
         let status = Arc::clone(&self.feeds[&name]);
         self.env.spawn(async move {

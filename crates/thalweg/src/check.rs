@@ -10,6 +10,7 @@ pub(crate) mod tables;
 
 mod carried;
 mod places;
+pub(crate) mod routes;
 mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +21,8 @@ use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
 use thalweg_core::schema::{source_schema, with_topic};
 use thalweg_jobs::Schedule;
 use thalweg_project::{
-    Emit, Loaded, Mode as SinkMode, Model, Project, Sink, SqlText, Stream, Table, TableInput,
-    Target, TaskAction, View, ViewInput,
+    Emit, Loaded, Mode as SinkMode, Model, Project, Route, Sink, SqlText, Stream, Table,
+    TableInput, Target, TaskAction, View, ViewInput,
 };
 use thalweg_stream::intake::prepare_checks;
 use thalweg_stream::program::{self, Shape, StreamQuery, visible};
@@ -39,12 +40,18 @@ pub(crate) struct Checked {
     pub planner: Planner,
     /// Columns of each source, hidden ones too.
     pub sources: BTreeMap<String, SchemaRef>,
-    /// Each stream's query.
+    /// Columns of each lookup: a table of files that nothing fills.
+    pub lookups: BTreeMap<String, SchemaRef>,
+    /// Each stream's query, and each arm's.
     pub streams: BTreeMap<String, StreamQuery>,
+    /// Each route's query.
+    pub routes: BTreeMap<String, StreamQuery>,
     /// Columns of each table.
     pub tables: BTreeMap<String, SchemaRef>,
     /// Columns of each view.
     pub views: BTreeMap<String, SchemaRef>,
+    /// Views of lookups alone, so that they are lookups themselves; each after those it reads.
+    pub views_looked_up: Vec<String>,
     /// Each model.
     pub models: BTreeMap<String, CheckedModel>,
     /// Each alert's condition, as a stream.
@@ -66,9 +73,12 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
         checked: Checked {
             planner: Planner::new(),
             sources: BTreeMap::new(),
+            lookups: BTreeMap::new(),
             streams: BTreeMap::new(),
+            routes: BTreeMap::new(),
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
+            views_looked_up: Vec::new(),
             models: BTreeMap::new(),
             alerts: BTreeMap::new(),
             latest: BTreeSet::new(),
@@ -80,6 +90,7 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
         problems: Vec::new(),
     };
     typing.sources();
+    typing.lookups();
     typing.relations();
     typing.sinks();
     typing.problems.extend(tables::problems_of_use(project));
@@ -130,13 +141,29 @@ impl Typing<'_> {
             let schema = with_topic(&schema);
             self.problems.extend(places::problems(source));
             self.names.insert(name, Named::Rows(Arc::clone(&schema)), source.key.clone());
+            if source.is_files() {
+                self.names.let_look_up(name);
+            }
             self.checked.sources.insert(name.to_owned(), schema);
+        }
+    }
+
+    /// Tables of files that are only read.
+    fn lookups(&mut self) {
+        for lookup in self.project.lookups.iter().filter(|it| !it.columns.is_empty()) {
+            let name = lookup.name.as_str();
+            let schema = visible(&source_schema(&lookup.columns));
+            self.problems.extend(places::problems(lookup));
+            self.names.insert(name, Named::Rows(Arc::clone(&schema)), Vec::new());
+            self.names.let_look_up(name);
+            self.checked.lookups.insert(name.to_owned(), schema);
         }
     }
 
     /// Streams, tables, views and models, each after what it reads.
     fn relations(&mut self) {
         let mut streams: Vec<&Stream> = self.project.streams.iter().collect();
+        let mut routes: Vec<&Route> = self.project.routes.iter().collect();
         let mut tables: Vec<&Table> = self.project.tables.iter().collect();
         let mut views: Vec<&View> = self.project.views.iter().collect();
         let mut models: Vec<&Model> = self.project.models.iter().collect();
@@ -144,17 +171,24 @@ impl Typing<'_> {
         let mut is_stuck = false;
         loop {
             self.models_known = models.is_empty() || is_stuck;
-            let left = streams.len() + tables.len() + views.len() + models.len();
+            let count = |streams: &[&Stream], routes: &[&Route]| streams.len() + routes.len();
+            let left = count(&streams, &routes) + tables.len() + views.len() + models.len();
             streams.retain(|stream| !self.stream(stream));
+            routes.retain(|route| !self.route(route));
             tables.retain(|table| !self.table(table));
             views.retain(|view| !self.view(view));
             models.retain(|model| !self.model(model));
-            is_stuck = streams.len() + tables.len() + views.len() + models.len() == left;
+            is_stuck = count(&streams, &routes) + tables.len() + views.len() + models.len() == left;
             if is_stuck && self.models_known {
                 break;
             }
         }
-        if streams.is_empty() && tables.is_empty() && views.is_empty() && models.is_empty() {
+        if streams.is_empty()
+            && routes.is_empty()
+            && tables.is_empty()
+            && views.is_empty()
+            && models.is_empty()
+        {
             return;
         }
         // What is left reads each other, or something broken.
@@ -165,6 +199,7 @@ impl Typing<'_> {
                 ViewInput::Query(sql) => Some((view.name.value.clone(), self.reads(sql))),
                 ViewInput::Merge { .. } => None,
             }))
+            .chain(routes.iter().flat_map(|route| self.route_reads(route)))
             .chain(models.iter().map(|model| {
                 (model.name.value.clone(), BTreeSet::from([model.features.value.clone()]))
             }))
@@ -265,6 +300,7 @@ impl Typing<'_> {
         };
         self.problems.extend(tables::problems(table, &columns, &self.checked));
         self.names.insert(name, Named::Rows(tables::with_folders(table, &columns)), Vec::new());
+        self.names.let_look_up(name);
         self.checked.tables.insert(name.to_owned(), columns);
         true
     }
@@ -286,6 +322,10 @@ impl Typing<'_> {
                         self.names.insert(name, Named::Rows(Arc::clone(&schema)), Vec::new());
                         self.checked.views.insert(name.to_owned(), schema);
                         self.views_in_order.push(name.to_owned());
+                        if self.reads(sql).iter().all(|read| self.names.is_lookup(read)) {
+                            self.names.let_look_up(name);
+                            self.checked.views_looked_up.push(name.to_owned());
+                        }
                     }
                     None => {
                         self.broken.insert(name.to_owned());

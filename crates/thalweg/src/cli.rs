@@ -151,8 +151,11 @@ pub(crate) enum Verb {
     )]
     Tables(TablesVerb),
     /// Look at topics of the log.
-    #[command(after_help = "Examples:\n  thalweg topics")]
-    Topics(Dir),
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  thalweg topics list\n  thalweg topics tail customers-usa --from beginning -n 5\n  thalweg topics tail customers-usa --raw --follow"
+    )]
+    Topics(TopicsVerb),
     /// Look at sources, pause and resume them.
     #[command(
         subcommand,
@@ -500,6 +503,44 @@ pub(crate) struct BackfillArgs {
     /// Only list the days.
     #[arg(long)]
     pub preview: bool,
+}
+
+/// What to do with topics.
+#[derive(Subcommand)]
+pub(crate) enum TopicsVerb {
+    /// List them with their offsets and sizes.
+    List(Dir),
+    /// Show one, partition by partition.
+    Show {
+        /// The topic.
+        #[command(flatten)]
+        topic: Named,
+    },
+    /// Print records: of the running server, else of the project's data.
+    Tail(TailArgs),
+}
+
+/// Options of `topics tail`.
+#[derive(Args)]
+pub(crate) struct TailArgs {
+    /// The topic.
+    #[command(flatten)]
+    pub topic: Named,
+    /// Where to begin: `beginning`, `-N` for the newest N, an offset, or an instant.
+    #[arg(long, default_value = "-10", allow_hyphen_values = true)]
+    pub from: String,
+    /// Most records.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// One partition only.
+    #[arg(long)]
+    pub partition: Option<u32>,
+    /// Print values alone, a line each, byte for byte.
+    #[arg(long)]
+    pub raw: bool,
+    /// Go on with what comes; needs a running server.
+    #[arg(short = 'f', long)]
+    pub follow: bool,
 }
 
 /// Options of `simulate`.

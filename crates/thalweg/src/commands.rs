@@ -15,6 +15,7 @@ mod rows;
 mod run;
 mod simulate;
 mod test;
+mod topics;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Late(dir) => rows::print(&at(dir), rows::LATE).await,
         Verb::Gaps(dir) => rows::print(&at(dir), rows::GAPS).await,
         Verb::Tables(verb) => actions::tables(verb, at).await,
-        Verb::Topics(dir) => rows::print(&at(dir), rows::TOPICS).await,
+        Verb::Topics(verb) => topics::run(verb, at).await,
         Verb::Sources(verb) => actions::sources(verb, at).await,
         Verb::Streams(verb) => actions::streams(verb, at).await,
         Verb::Sinks(verb) => actions::sinks(verb, at).await,

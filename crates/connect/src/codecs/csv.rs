@@ -106,6 +106,15 @@ pub(crate) fn split_records(
     records
 }
 
+/// The names in a header record; none when it is no record.
+pub(crate) fn header_names(header: &str, delimiter: u8, quote: u8) -> Option<Vec<String>> {
+    let mut splitter = Splitter::new(delimiter, quote);
+    splitter.begin();
+    let record = splitter.next(header, &mut 0).ok()??;
+    let names = record.fields().map(str::to_owned).collect();
+    Some(names)
+}
+
 /// Decodes CSV frames.
 pub struct CsvDecoder {
     config: CsvConfig,

@@ -33,13 +33,13 @@ pub(super) async fn append_unless_overdue(
 }
 
 /// What the journal says of its newest frame.
-pub(super) struct LastFrame {
-    pub(super) received_at: Timestamp,
+pub(crate) struct LastFrame {
+    pub(crate) received_at: Timestamp,
     pub(super) position: Option<Bytes>,
 }
 
 /// The newest frame of the partition; none when there is none.
-pub(super) async fn last_frame(
+pub(crate) async fn last_frame(
     log: &dyn Log,
     partition: &TopicPartition,
 ) -> Result<Option<LastFrame>> {

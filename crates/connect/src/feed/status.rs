@@ -164,7 +164,7 @@ impl FeedStatus {
         let _ = switch.wait_for(|now| *now == paused).await;
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         *self.pause.borrow()
     }
 
@@ -172,7 +172,7 @@ impl FeedStatus {
         self.detail().state
     }
 
-    pub(super) fn enter(&self, state: FeedState) {
+    pub(crate) fn enter(&self, state: FeedState) {
         let mut detail = self.detail();
         detail.state = state;
         // A feed that is only held up keeps its connection.
@@ -181,7 +181,7 @@ impl FeedStatus {
         }
     }
 
-    pub(super) fn connected(&self, at: Timestamp, is_first: bool) {
+    pub(crate) fn connected(&self, at: Timestamp, is_first: bool) {
         if !is_first {
             self.reconnects.fetch_add(1, Ordering::Relaxed);
         }
@@ -189,7 +189,7 @@ impl FeedStatus {
         self.detail().connected_since = Some(at);
     }
 
-    pub(super) fn received(&self, frames: u64, bytes: u64, oversized: u64, last_at: Timestamp) {
+    pub(crate) fn received(&self, frames: u64, bytes: u64, oversized: u64, last_at: Timestamp) {
         self.frames.fetch_add(frames, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.oversized.fetch_add(oversized, Ordering::Relaxed);

@@ -42,7 +42,8 @@ mod step;
 mod unpack;
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ use super::redact_url;
 pub use encoding_rs::Encoding;
 
 pub use self::framing::{Framing, RowFormat};
+pub use self::heads::carried_header;
 pub use self::pace::Rate;
 pub use self::rows::carried_schema;
 pub use crate::stores::S3Config;
@@ -126,6 +128,25 @@ impl Place {
             Self::Hdfs(url) => Arc::new(ObjectFiles::new(StoredObjects::hdfs(url)?)),
             Self::S3(config) => Arc::new(ObjectFiles::new(StoredObjects::s3(config)?)),
         })
+    }
+
+    /// A text that changes whenever the files do: their names, sizes, and tags or times of writing.
+    ///
+    /// # Errors
+    ///
+    /// As [`count`](Self::count).
+    pub async fn state(&self, env: &Env) -> Result<String> {
+        let mut state = String::new();
+        for file in self.files(env)?.list().await? {
+            let written = match self {
+                Self::Disk(_) => env.disk.written_at(Path::new(&file.path)).ok().flatten(),
+                _ => None,
+            };
+            let written = written.map(|at| at.0.to_string());
+            let mark = file.tag.or(written).unwrap_or_default();
+            let _ = writeln!(state, "{} {} {mark}", file.path, file.size);
+        }
+        Ok(state)
     }
 
     /// How many files there are now.

@@ -68,6 +68,18 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("1s"),
     key(
+        "sink.*.topic",
+        Shape::Table,
+        "A topic of the log, a record a row. Exactly once. `[topic.X]` says how it is kept.",
+    ),
+    key(
+        "sink.*.topic.name",
+        Shape::Text,
+        "Its name: letters, digits, `.`, `_` and `-`. No other sink or arm writes to it.",
+    )
+    .example("by-state")
+    .required(),
+    key(
         "sink.*.mode",
         Shape::Choice(MODES),
         "What a row does to the target. Default: `append` for what only grows; for what is \
@@ -81,8 +93,6 @@ pub(super) const KEYS: &[Key] = &[
          GROUP BY columns of the stream.",
     )
     .example(r#"["symbol"]"#),
-    planned("sink.*.topic", Shape::Table, "A topic of the log."),
-    key("sink.*.topic.name", Shape::Text, "Its name.").example("by-state"),
     planned("sink.*.webhook", Shape::Table, "A request per row."),
     key("sink.*.webhook.url", Shape::Secret, "Its address.").example("${HOOK_URL}"),
     planned("sink.*.parquet", Shape::Table, "Parquet files."),

@@ -6,7 +6,7 @@ mod pages;
 mod polled;
 
 use super::shape::{Word, word};
-use super::{Group, Key, Kind, Shape, key, planned};
+use super::{Group, Key, Shape, key, planned};
 
 pub(super) use self::exchanges::KEYS as EXCHANGE_KEYS;
 pub(super) use self::pages::{GROUPS as PAGE_GROUPS, KEYS as PAGE_KEYS};
@@ -441,19 +441,36 @@ pub(super) const KEYS: &[Key] = &[
         "A watermark that moves on while all partitions are idle.",
     ),
     planned("source.*.start", Shape::Text, "Where in a topic to begin.").example("earliest"),
-    planned("source.*.topic", Shape::Table, "A topic of the log."),
-    key("source.*.topic.name", Shape::Name(&[Kind::Topic]), "Its name.").example("customers-usa"),
+    key(
+        "source.*.topic",
+        Shape::Table,
+        "A topic of the log that a sink or a route of this project publishes to, or `[topic.X]` \
+         declares. It is its own journal; its records are JSON.",
+    ),
+    key("source.*.topic.name", Shape::Text, "Its name.").example("customers-usa").required(),
     planned("source.*.kafka", Shape::Table, "A topic of a Kafka cluster."),
     key("source.*.kafka.url", Shape::Secret, "Its bootstrap servers.").example("broker1:9092"),
     key("source.*.kafka.topic", Shape::Text, "The topic.").example("trades"),
-    planned(
+    key(
         "source.*.exec",
         Shape::Table,
-        "A program of your own, a record per line of its output.",
+        "A program of your own: a record a line of its standard output, started in the project \
+         folder, and again with back-off when it ends. Its standard error goes to the log.",
     ),
-    key("source.*.exec.command", TEXTS, "The program and its arguments.")
-        .example(r#"["python", "scrape.py"]"#),
-    key("source.*.exec.every", Shape::Duration, "Time between two runs; absent, it runs on.")
-        .example("5m"),
-    planned("source.*.push", Shape::Boolean, "Records posted over HTTP."),
+    key("source.*.exec.command", SECRETS, "The program and its arguments.")
+        .example(r#"["python", "scrape.py"]"#)
+        .required(),
+    key(
+        "source.*.exec.every",
+        Shape::Duration,
+        "Time between two runs. Default: it runs once and goes on for ever.",
+    )
+    .example("5m"),
+    key(
+        "source.*.push",
+        Shape::Boolean,
+        "Records that others post to `/api/v1/sources/NAME/records`: a JSON value or an array, \
+         answered with 202 when they are on stable storage. The token is needed.",
+    )
+    .example("true"),
 ];

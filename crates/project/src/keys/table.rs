@@ -20,7 +20,8 @@ pub(super) const GROUPS: &[Group] = &[
 
 /// What `path` of a table of files says.
 const FOLDER: &str = "Their folder: relative to the project folder, or `s3://bucket/folder`, or \
-     `hdfs://namenode:port/folder`. It holds this table and nothing else.";
+     `hdfs://namenode:port/folder`. It holds this table and nothing else. Of a lookup the files, with \
+     wildcards.";
 
 const MODES: &[Word] = &[
     word("append", "every row is added"),
@@ -48,16 +49,25 @@ pub(super) const KEYS: &[Key] = &[
     key("table.*.delta.path", Shape::Path, "Its folder, relative to the project folder.")
         .example("lake/trades")
         .required(),
-    key("table.*.parquet", Shape::Table, "Parquet files."),
+    key("table.*.parquet", Shape::Table, "Parquet files; without `from` a lookup that is only read."),
     key("table.*.parquet.path", Shape::Secret, FOLDER).example("s3://bucket/trades").required(),
-    key("table.*.avro", Shape::Table, "Avro object container files."),
+    key("table.*.avro", Shape::Table, "Avro object container files; without `from` a lookup that is only read."),
     key("table.*.avro.path", Shape::Secret, FOLDER).example("lake/finnhub_table").required(),
-    key("table.*.csv", Shape::Table, "CSV files, each with a header."),
+    key("table.*.csv", Shape::Table, "CSV files, each with a header; without `from` a lookup that is only read."),
     key("table.*.csv.path", Shape::Secret, FOLDER)
         .example("hdfs://namenode:9000/binance/data")
         .required(),
     key("table.*.csv.delimiter", Shape::Character, "What separates fields.").default(","),
-    key("table.*.json", Shape::Table, "Files with a JSON object on each line."),
+    key("table.*.csv.quote", Shape::Character, "Of a lookup: what encloses a field that holds delimiters.")
+        .default("\""),
+    key(
+        "table.*.csv.header",
+        Shape::Boolean,
+        "Of a lookup: whether the first line of a file names the columns.",
+    )
+    .default("true"),
+    key("table.*.csv.null", Shape::List(&Shape::Text), "Of a lookup: fields that mean NULL.").default(r#"[""]"#),
+    key("table.*.json", Shape::Table, "Files with a JSON object on each line; without `from` a lookup that is only read."),
     key("table.*.json.path", Shape::Secret, FOLDER).example("lake/events").required(),
     key("table.*.s3", Shape::Table, "How the bucket of an `s3://` path is reached.")
         .with(&["parquet", "avro", "csv", "json"]),
@@ -134,4 +144,24 @@ pub(super) const KEYS: &[Key] = &[
         Shape::SqlFile,
         "A table rebuilt from a query of its own, in a file.",
     ),
+    key(
+        "table.*.columns",
+        Shape::Table,
+        "Columns of a lookup, by name. Default: what Parquet and Avro files carry; of CSV the \
+         header's names, all text.",
+    ),
+    key(
+        "table.*.columns.*",
+        Shape::Table,
+        "One column; `population = \"bigint\"` is short for `population = { type = \"bigint\" }`.",
+    )
+    .short_for("type"),
+    key("table.*.columns.*.type", Shape::ColumnType, "Its type, as that of a source's column.")
+        .required(),
+    key(
+        "table.*.columns.*.select",
+        Shape::Text,
+        "Where a row holds it: a path into the JSON, a header of the CSV. Default: its name.",
+    )
+    .example("State short"),
 ];

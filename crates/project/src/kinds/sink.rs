@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::entry::{Entry, from_text};
+use crate::names::wrong_topic;
 use crate::secret::Secret;
 use crate::spanned::Spanned;
 
@@ -30,6 +31,11 @@ pub enum Target {
     Postgres(DatabaseTable),
     /// A table of a MySQL or MariaDB database.
     Mysql(DatabaseTable),
+    /// A topic of the log.
+    Topic {
+        /// Its name.
+        name: Spanned<String>,
+    },
     /// Lines on standard output.
     Console {
         /// Time between two prints. Default 1 s.
@@ -42,7 +48,7 @@ impl Target {
     pub fn database(&self) -> Option<&DatabaseTable> {
         match self {
             Self::Postgres(table) | Self::Mysql(table) => Some(table),
-            Self::Console { .. } => None,
+            Self::Topic { .. } | Self::Console { .. } => None,
         }
     }
 
@@ -51,6 +57,7 @@ impl Target {
         match self {
             Self::Postgres(_) => "postgres",
             Self::Mysql(_) => "mysql",
+            Self::Topic { .. } => "topic",
             Self::Console { .. } => "console",
         }
     }
@@ -98,11 +105,19 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Sink> {
         .child("console")
         .written()
         .map(|console| Some(Target::Console { every: console.value("every") }));
+    let topic = entry.child("topic").written().map(|topic| {
+        let name: Spanned<String> = topic.spanned("name")?;
+        if let Some(problem) = wrong_topic(&name) {
+            entry.report(problem);
+            return None;
+        }
+        Some(Target::Topic { name })
+    });
     let (mode, key) = (entry.spanned("mode"), entry.list("key"));
     Some(Sink {
         name: name.clone(),
         from: entry.spanned("from")?,
-        target: postgres.or(mysql).or(console)??,
+        target: postgres.or(mysql).or(topic).or(console)??,
         mode,
         key,
     })

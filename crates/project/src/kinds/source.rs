@@ -3,6 +3,7 @@
 mod exchange;
 mod html;
 mod http;
+pub(crate) mod lookup;
 mod lower;
 mod preset;
 mod unique;
@@ -16,6 +17,7 @@ use thalweg_core::schema::{Column, EpochUnit};
 pub use self::exchange::{BinanceChannel, Channel, CoinbaseChannel, Exchange, KrakenChannel};
 pub use self::html::{Clean, Cleaning, HtmlFormat, HtmlRows, Locale};
 pub use self::http::{Binance, BinanceEndpoint, Http, Pages, PagesBy, PollEmit};
+use self::lower::Columns;
 pub(crate) use self::lower::lower;
 use self::unique::NamedUnique;
 pub use self::unique::Unique;
@@ -98,9 +100,14 @@ impl Source {
         lower::name_columns(self)
     }
 
+    /// Whether it is files, which end.
+    pub fn is_files(&self) -> bool {
+        matches!(self.connector, Connector::File(_))
+    }
+
     /// Whether its frames cannot be read again, so that they are journaled (S0).
     pub fn is_live(&self) -> bool {
-        !matches!(self.connector, Connector::File(_))
+        !matches!(self.connector, Connector::File(_) | Connector::Topic(_))
     }
 }
 
@@ -119,6 +126,12 @@ pub enum Connector {
     Binance(Binance),
     /// An exchange's market data, streamed.
     Exchange(Exchange),
+    /// A program of your own.
+    Exec(Exec),
+    /// Records that others post.
+    Push,
+    /// A topic of the log.
+    Topic(TopicInput),
 }
 
 impl Connector {
@@ -126,9 +139,35 @@ impl Connector {
         match self {
             Self::Http(http) => Some(http.every),
             Self::Binance(binance) => Some(binance.every),
-            Self::Websocket(_) | Self::Finnhub(_) | Self::File(_) | Self::Exchange(_) => None,
+            Self::Exec(exec) => exec.every,
+            Self::Websocket(_)
+            | Self::Finnhub(_)
+            | Self::File(_)
+            | Self::Exchange(_)
+            | Self::Push
+            | Self::Topic(_) => None,
         }
     }
+}
+
+/// A topic of the log; a record is a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInput {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// Number of its partitions.
+    pub partitions: u32,
+}
+
+/// A program of your own; a line of its output is a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// The program and its arguments; at least one.
+    pub command: Vec<Secret>,
+    /// The folder it runs in.
+    pub folder: PathBuf,
+    /// Time between two runs; none for one that goes on for ever.
+    pub every: Option<Duration>,
 }
 
 /// A WebSocket; a message is a frame.

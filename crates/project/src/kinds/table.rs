@@ -10,6 +10,7 @@ use crate::codes::{self, Telling};
 use crate::entry::{Bytes, Entry, from_text};
 use crate::keys::Kind;
 use crate::kinds::S3;
+use crate::kinds::source::lookup::is_only_read;
 use crate::secret::Secret;
 use crate::spanned::Spanned;
 use crate::sql_text::SqlText;
@@ -163,6 +164,11 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Table> {
     let roll = Roll { every: roll.get("every"), bytes: roll.value::<Bytes>("size").0 };
     let (format, written) = lower_format(entry)?;
     let format_place = written.place();
+    if is_only_read(entry) && format != TableFormat::Delta {
+        // A lookup, which is lowered as a source of files is.
+        return None;
+    }
+    report_of_lookups(entry);
     let place = lower_place(entry, format, written)?;
     let input = match (from, batch_of) {
         (Some(from), _) => TableInput::From(from),
@@ -246,7 +252,7 @@ fn lower_place(entry: Entry<'_>, format: TableFormat, written: Entry<'_>) -> Opt
 }
 
 /// How the bucket is reached, before its folder is known.
-fn lower_s3(entry: Entry<'_>) -> S3 {
+pub(crate) fn lower_s3(entry: Entry<'_>) -> S3 {
     let read = |key: &str| entry.child(key).written().and_then(Entry::read_secret);
     let keys = read("access_key_id").zip(read("secret_access_key"));
     let token = read("session_token");
@@ -256,6 +262,17 @@ fn lower_s3(entry: Entry<'_>) -> S3 {
         region: entry.get("region"),
         endpoint: read("endpoint").map(|endpoint| endpoint.reveal().to_owned()),
         keys: keys.map(|(id, secret)| (id, secret, token)),
+    }
+}
+
+/// Reports keys that only say how the files of a lookup are read.
+fn report_of_lookups(entry: Entry<'_>) {
+    let csv = entry.child("csv");
+    let keys = [entry.child("columns"), csv.child("quote"), csv.child("header"), csv.child("null")];
+    for key in keys.into_iter().filter_map(Entry::written) {
+        let message = "this says how a lookup is read, and the table is none";
+        let problem = codes::problem(codes::DOES_NOT_FIT, message, key.place());
+        entry.report(problem.hint("A table without `from` and `batch_of` is a lookup."));
     }
 }
 

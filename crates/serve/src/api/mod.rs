@@ -7,8 +7,10 @@ mod actions;
 mod health;
 pub(crate) mod input;
 mod project;
+mod push;
 mod query;
 mod runs;
+mod topics;
 
 use axum::Router;
 use axum::extract::State;
@@ -79,6 +81,8 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(socket::live_socket))
         .routes(routes!(events::live_events))
         .routes(routes!(runs::task_log))
+        .routes(routes!(topics::records))
+        .routes(routes!(push::push))
         .routes(routes!(actions::run_job))
         .routes(routes!(actions::backfill))
         .routes(routes!(actions::cancel_run))

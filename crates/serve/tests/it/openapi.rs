@@ -9,14 +9,14 @@ use super::http::send;
 
 /// What `/api/v1` must have, by method.
 const GET: &str = "openapi.json health/live health/ready metrics project dashboards views/{name} \
-    live live/{view} sources topics streams tables sinks views quarantine late ledger gaps \
+    live live/{view} sources topics topics/{topic}/records streams tables sinks views quarantine late ledger gaps \
     layer_diff jobs runs runs/{run}/tasks/{task}/logs tasks models versions evaluations alerts \
     graph audit";
 const POST: &str = "sql jobs/{job}/runs jobs/{job}/backfills jobs/{job}/pause jobs/{job}/resume \
     runs/{run}/cancel runs/{run}/retry runs/{run}/mark streams/{stream}/pause \
     streams/{stream}/resume tables/{table}/compact tables/{table}/vacuum \
     models/{model}/train models/{model}/evaluate models/{model}/promote models/{model}/rollback \
-    sources/{source}/pause sources/{source}/resume sinks/{sink}/adopt sinks/{sink}/reset";
+    sources/{source}/pause sources/{source}/resume sources/{source}/records sinks/{sink}/adopt sinks/{sink}/reset";
 
 #[tokio::test]
 async fn the_document_and_the_routes_are_the_same() {

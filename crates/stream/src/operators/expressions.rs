@@ -67,7 +67,7 @@ fn evaluate_all(
         .map_err(|error| error.strip_backtrace())
 }
 
-fn failed_row(row: &RecordBatch, reason: String) -> FailedRow {
+pub(super) fn failed_row(row: &RecordBatch, reason: String) -> FailedRow {
     let int32 = |name| {
         row.column_by_name(name).map_or(0, |column| column.as_primitive::<Int32Type>().value(0))
     };

@@ -68,6 +68,7 @@ impl Room {
         pipeline: &Pipeline,
         program: Option<&Program>,
         unique: Option<&Unique>,
+        looked_up: usize,
     ) {
         self.newest.set(pipeline.tail.as_ref().map_or(0, |tail| tail.bytes()) as u64);
         let now = pipeline.shared.env.clock.now();
@@ -77,7 +78,7 @@ impl Room {
         self.counted_at = now;
         let state = program.map_or(0, Program::state_bytes) + unique.map_or(0, Unique::bytes);
         let results: usize = pipeline.kept.iter().map(|kept| kept.results.bytes()).sum();
-        self.state.set((state + results) as u64);
+        self.state.set((state + results + looked_up) as u64);
     }
 
     /// Why nothing more should be read; none while there is room.

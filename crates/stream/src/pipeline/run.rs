@@ -7,11 +7,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow_json::ArrayWriter;
 use thalweg_core::env::Alarm;
-use thalweg_core::ledger::{OperatorLedger, SourceLedger};
+use thalweg_core::ledger::{OperatorLedger, RouteLedger, SourceLedger};
 use thalweg_core::schema::meta;
 use thalweg_core::sink::Epoch;
 use thalweg_core::source::{Chunk, ReadLimit};
@@ -21,6 +22,7 @@ use thalweg_core::{Error, Result};
 use tokio::sync::watch;
 
 use super::answerers::Answerers;
+use super::looking::Looking;
 use super::reader::{Portion, Reader};
 use super::room::Room;
 use super::{Decoding, Outlet, Parts, Pipeline, PipelineState, too_far_behind};
@@ -29,6 +31,7 @@ use crate::delivery::{Delivery, DeliveryConfig, DeliveryStatus, lock};
 use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
 use crate::intake::{self, Refused, shown};
 use crate::operators::expressions::engine_error;
+use crate::operators::route::ARM;
 use crate::operators::{FailedRow, Tick};
 use crate::outbox::OutboxLimits;
 use crate::program::{Program, Sides};
@@ -57,6 +60,7 @@ const SINK_WAIT: Duration = Duration::from_secs(1);
 struct OutletRun {
     name: String,
     columns: Vec<usize>,
+    arm: Option<usize>,
     schema: arrow::datatypes::SchemaRef,
     delivery: Delivery,
     status: watch::Receiver<DeliveryStatus>,
@@ -64,6 +68,15 @@ struct OutletRun {
     asked_at: Timestamp,
     asked: Epoch,
     is_lossless_table: bool,
+}
+
+/// What a restart from a checkpoint reads.
+struct Held {
+    epoch: Epoch,
+    positions: BTreeMap<u32, Position>,
+    // Offset of the first epoch record behind it.
+    epochs_from: Offset,
+    lookups: BTreeMap<String, Epoch>,
 }
 
 /// The state of one life.
@@ -74,6 +87,7 @@ struct Life<'a> {
     unique: Option<Unique>,
     program: Option<Program>,
     answerers: Answerers,
+    looking: Looking,
     outlets: Vec<OutletRun>,
     checkpoints: Checkpoints,
     epochs: EpochLog,
@@ -86,8 +100,8 @@ struct Life<'a> {
     epoch: Epoch,
     // Offset of the first epoch record behind the newest checkpoint.
     epochs_from: Offset,
-    // (epoch, positions, epochs_from) of the checkpoints a restart could take.
-    holds: VecDeque<(Epoch, BTreeMap<u32, Position>, Offset)>,
+    // Of the checkpoints that a restart could take.
+    holds: VecDeque<Held>,
     checkpointed: Epoch,
     checkpointed_at: Timestamp,
     bytes_since_checkpoint: usize,
@@ -130,6 +144,7 @@ impl Pipeline {
             Some(program) => Answerers::new(program.models(), &shared.models)?,
             None => Answerers::default(),
         };
+        let looking = Looking::new(shared, self.name(), program.as_ref())?;
         let room = Room::new(shared, &self.settings);
         let limits = room.outbox();
         let outlets = self.start_outlets(
@@ -146,6 +161,7 @@ impl Pipeline {
             unique,
             program,
             answerers,
+            looking,
             outlets,
             checkpoints,
             epochs,
@@ -238,6 +254,7 @@ impl Pipeline {
             running.push(OutletRun {
                 name: outlet.name,
                 columns: columns.map_err(engine_error)?,
+                arm: outlet.arm,
                 schema: outlet.columns,
                 delivery,
                 status,
@@ -282,6 +299,7 @@ impl Life<'_> {
                 self.watermark = head.watermark;
                 self.ledger = head.source;
                 self.epochs_from = head.epochs_from;
+                self.looking.begin(&head.lookups, self.program.as_mut()).await?;
                 if let Some(program) = &mut self.program {
                     let answers = self.answerers.begin(&head.models).await?;
                     program.restore(checkpoint.operators, answers)?;
@@ -291,7 +309,7 @@ impl Life<'_> {
                         kept.results.restore(rows)?;
                     }
                 }
-                self.holds.push_back((self.epoch, self.positions.clone(), self.epochs_from));
+                self.holds.push_back(self.hold_now());
             }
             None => {
                 for kept in &self.pipeline.kept {
@@ -316,6 +334,7 @@ impl Life<'_> {
             status.watermark = self.watermark.current();
             status.source = self.ledger;
             status.operators = self.operator_ledgers();
+            status.route = self.route_ledger();
         });
         let held = self.held_offsets();
         self.hold(held).await
@@ -381,6 +400,8 @@ impl Life<'_> {
             record.closes = drained && self.reader.is_bounded() && self.program.is_some();
             if !record.ranges.is_empty() || record.closes {
                 record.models = self.answerers.serving().await?;
+                let program = self.program.as_mut();
+                record.lookups = self.looking.serving(record.epoch, started, program).await?;
                 self.epochs.append(&record, started).await?;
                 self.run_epoch(&record, &portions).await?;
             }
@@ -426,7 +447,8 @@ impl Life<'_> {
         self.pipeline.status.say(PipelineState::Paused, Some(reason));
         let goes_on = env.doze(ROOM_EVERY).await;
         self.tables_passed();
-        self.room.count(self.pipeline, self.program.as_ref(), self.unique.as_ref());
+        let (program, unique) = (self.program.as_ref(), self.unique.as_ref());
+        self.room.count(self.pipeline, program, unique, self.looking.bytes());
         Ok(goes_on)
     }
 
@@ -492,6 +514,7 @@ impl Life<'_> {
         let env = &pipeline.shared.env;
         let started = env.clock.now();
         let before = self.watermark.current();
+        self.looking.begin(&record.lookups, self.program.as_mut()).await?;
         if let Some(program) = &mut self.program {
             program.begin_epoch(self.answerers.begin(&record.models).await?)?;
         }
@@ -581,6 +604,7 @@ impl Life<'_> {
             if let Some(program) = &self.program {
                 status.state_bytes = program.state_bytes();
                 status.operators = self.operator_ledgers();
+                status.route = self.route_ledger();
             }
             if let Some(last) =
                 portions.iter().filter_map(|it| it.chunk.frames.spans.last()).next_back()
@@ -596,6 +620,10 @@ impl Life<'_> {
         operators.map(|operator| operator.ledger()).collect()
     }
 
+    fn route_ledger(&self) -> Option<RouteLedger> {
+        self.program.as_ref()?.route_ledger().cloned()
+    }
+
     /// Gives the rows of an epoch to sinks and readers.
     async fn hand_over(
         &mut self,
@@ -606,6 +634,13 @@ impl Life<'_> {
         for batch in &rows {
             self.rows_out += batch.num_rows() as u64;
             for outlet in &self.outlets {
+                let batch = &match outlet.arm {
+                    Some(arm) => of_arm(batch, arm)?,
+                    None => batch.clone(),
+                };
+                if batch.num_rows() == 0 {
+                    continue;
+                }
                 let columns =
                     outlet.columns.iter().map(|at| Arc::clone(batch.column(*at))).collect();
                 let taken = RecordBatch::try_new(Arc::clone(&outlet.schema), columns)
@@ -630,7 +665,8 @@ impl Life<'_> {
                 kept.publish(watermark)?;
             }
         }
-        self.room.count(self.pipeline, self.program.as_ref(), self.unique.as_ref());
+        let (program, unique) = (self.program.as_ref(), self.unique.as_ref());
+        self.room.count(self.pipeline, program, unique, self.looking.bytes());
         Ok(())
     }
 
@@ -650,6 +686,15 @@ impl Life<'_> {
         let Some(drain) = &self.pipeline.drain else { return false };
         self.reader.is_bounded() || *drain.feeds_silent.borrow()
     }
+}
+
+/// The rows of a route that an arm takes.
+fn of_arm(rows: &RecordBatch, arm: usize) -> Result<RecordBatch> {
+    let column = rows.column_by_name(ARM);
+    let column = column.ok_or_else(|| Error::internal("rows of a route have no arm"))?;
+    let arm = i64::try_from(arm).unwrap_or(-1);
+    let is_of = column.as_primitive::<Int64Type>().iter().map(|it| Some(it == Some(arm)));
+    filter_record_batch(rows, &is_of.collect::<BooleanArray>()).map_err(engine_error)
 }
 
 /// Waits for an alarm, for ever when there is none.

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use thalweg_core::ledger::{OperatorLedger, SourceLedger};
+use thalweg_core::ledger::{OperatorLedger, RouteLedger, SourceLedger};
 use thalweg_core::sink::Epoch;
 use thalweg_core::time::Timestamp;
 
@@ -30,6 +30,8 @@ pub struct PipelineReading {
     pub source: SourceLedger,
     /// Counts of each operator, in the order of the flow.
     pub operators: Vec<OperatorLedger>,
+    /// Where its route has sent rows, if it is one.
+    pub route: Option<RouteLedger>,
     /// Rows given to sinks and readers.
     pub rows_out: u64,
     /// Records of the journal not read yet.
@@ -93,6 +95,7 @@ impl Status {
                 watermark: Timestamp::MIN,
                 source: SourceLedger::default(),
                 operators: Vec::new(),
+                route: None,
                 rows_out: 0,
                 lag_records: 0,
                 state_bytes: 0,

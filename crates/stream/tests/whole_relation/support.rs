@@ -198,6 +198,7 @@ impl World {
             data: "data".into(),
             incarnation: "test".to_owned(),
             has_readers: true,
+            lookups: Default::default(),
             models: Models::default(),
             memory: Budget::unlimited("memory"),
             disk: Budget::unlimited("disk"),
@@ -269,6 +270,7 @@ impl Factory for Numbers {
             }),
             columns: Arc::clone(&self.rows),
             commit_every: None,
+            arm: None,
             is_lossless_table: true,
         });
         let Decoding { inputs, intake, .. } = self.decoding()?;

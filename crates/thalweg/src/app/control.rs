@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde_json::{Value, json};
-use thalweg_core::control::{Action, AttemptLog, Control, TaskOutcome};
+use thalweg_core::control::{Action, AttemptLog, Control, Pushed, TaskOutcome};
+use thalweg_core::log::tail::{Tail, TailRequest, tail};
 use thalweg_core::table::Table as _;
 use thalweg_core::{Error, Result};
 use thalweg_jobs::State;
@@ -124,6 +126,22 @@ impl Control for Controls {
             is_complete: log.complete,
             lines: log.lines.into_iter().map(|line| (line.at, line.text)).collect(),
         })
+    }
+
+    async fn push(&self, source: &str, body: Bytes) -> Result<Pushed> {
+        let door =
+            self.app.doors.get(source).ok_or_else(|| match self.app.project.source(source) {
+                Some(_) => Error::invalid(format!("nothing can be posted to source `{source}`"))
+                    .with_hint("Its connector is another than `push = true`."),
+                None => Error::invalid(format!("no source `{source}`")),
+            })?;
+        let offsets = door.accept(&body).await?;
+        let records = offsets.map_or(0, |span| span.last - span.first + 1);
+        Ok(Pushed { records: u64::try_from(records).unwrap_or(0), offsets })
+    }
+
+    async fn topic_records(&self, request: TailRequest) -> Result<Tail> {
+        tail(self.app.log.as_ref(), &request).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! beyond that its sources pause. Segments that nobody needs go every few minutes, and at once where
 //! room is scarce.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use thalweg_core::env::{Disk, Env};
 use thalweg_core::log::TopicSettings;
 use thalweg_core::{Error, Result};
 use thalweg_log::EmbeddedLog;
-use thalweg_project::DiskBudget;
+use thalweg_project::{DiskBudget, Project};
 
 /// How often the folder is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +57,23 @@ pub(super) fn journal_settings(disk_bytes: u64, feeds: usize) -> TopicSettings {
         segment_bytes: settings.segment_bytes.min(segment),
         ..settings
     }
+}
+
+/// The topics of a project that are no journals, and how each is kept.
+pub(super) fn published_topics(project: &Project) -> BTreeMap<String, TopicSettings> {
+    let declared = project.topics.iter().map(|topic| topic.name.as_str());
+    let published = project.published().map(|(topic, _)| topic.as_str());
+    let settings = |name: &str| {
+        let Some(topic) = project.topic(name) else { return TopicSettings::default() };
+        let segment = (topic.retention_bytes / SEGMENTS_MIN).max(SEGMENT_BYTES_MIN);
+        TopicSettings {
+            partitions: topic.partitions,
+            retention_age: Some(topic.retention_age),
+            retention_bytes: Some(topic.retention_bytes),
+            segment_bytes: TopicSettings::default().segment_bytes.min(segment),
+        }
+    };
+    declared.chain(published).map(|name| (name.to_owned(), settings(name))).collect()
 }
 
 /// Measures the data folder, and lets old segments go.

@@ -4,19 +4,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use thalweg_connect::sinks::console::{ConsoleConfig, ConsoleSink};
+use thalweg_connect::sinks::topic::{Operation, TopicConfig, TopicSink};
 use thalweg_connect::sinks::webhook::{WebhookConfig, WebhookSink};
+use thalweg_core::schema::{meta, timestamp_type};
 use thalweg_core::table::Table as _;
 use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
 use thalweg_lake::{Changelog, LakeTable};
-use thalweg_project::{Model, Project, Sink, Source, Target};
+use thalweg_project::{Mode, Model, Project, Route, Sink, Source, Spanned, Target};
 use thalweg_stream::intake::Intake;
 use thalweg_stream::pipeline::{
-    Decoding, Drain, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reader, Reading,
-    Settings, Shared,
+    Decoding, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reader, Reading, Settings,
+    Shared,
 };
 use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
@@ -25,9 +27,11 @@ use thalweg_stream::tail::Tail;
 use thalweg_stream::unique::Unique;
 
 use super::databases;
+use super::drains::Drains;
 use super::readers::Boundaries;
 use super::sources::{self, Places};
 use crate::check::models::{self, CheckedModel};
+use crate::check::routes::conditions;
 use crate::check::tables::lossless;
 use crate::check::{Checked, PanelStream};
 
@@ -41,14 +45,31 @@ pub(super) const RESULTS: &str = "results";
 /// What the names of panels' hidden streams begin with; no name of a project has a dot.
 const PANEL: &str = "panel.";
 
+/// What the names of routes' pipelines begin with.
+const ROUTE: &str = "route.";
+
 /// Whose pipeline it is.
 #[derive(Clone)]
 enum Role {
     Source,
     Stream(String),
+    Route(String),
     Alert(String),
     Model(String),
     Panel(String),
+}
+
+/// What the rows of a relation are.
+struct Given {
+    /// Columns that a reader sees.
+    schema: SchemaRef,
+    /// All columns.
+    whole: SchemaRef,
+    shape: Shape,
+    /// The columns of GROUP BY.
+    key: Vec<String>,
+    /// The columns of the entity a row is about.
+    entity: Vec<String>,
 }
 
 struct Parcel {
@@ -69,7 +90,7 @@ pub(super) fn declare(
     tables: &BTreeMap<String, Arc<LakeTable>>,
     boundaries: &Boundaries,
     places: &Places,
-    drain: Option<&Drain>,
+    drains: &Drains,
 ) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = Vec::new();
     let readings: BTreeMap<&str, Arc<Reading>> =
@@ -97,7 +118,7 @@ pub(super) fn declare(
             None,
             Some(tail),
             kept,
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     for stream in &project.streams {
@@ -116,7 +137,8 @@ pub(super) fn declare(
                 (None, vec![results(query, boundaries.of(name), places.are_given())?])
             }
         };
-        let fingerprint = fingerprint(Some((stream.sql.as_str(), query)), source);
+        let sql = with_arms(project, checked, stream.sql.as_str());
+        let fingerprint = fingerprint(Some((&sql, query)), source);
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, name, false, &fingerprint),
@@ -125,7 +147,25 @@ pub(super) fn declare(
             Some(query.clone()),
             tail,
             kept,
-            drain.cloned(),
+            drains.of(source),
+        )));
+    }
+    for route in &project.routes {
+        let name = route.name.as_str();
+        let query = &checked.routes[name];
+        let source = project
+            .source(&query.source)
+            .ok_or_else(|| Error::internal(format!("route `{name}` has no source")))?;
+        let fingerprint = route_fingerprint(project, checked, route, query, source);
+        pipelines.push(Arc::new(Pipeline::new(
+            shared.clone(),
+            settings(project, source, &route_pipeline(name), false, &fingerprint),
+            &readings[source.name.as_str()],
+            Box::new(parcel(&query.source, Role::Route(name.to_owned()))),
+            Some(query.clone()),
+            None,
+            Vec::new(),
+            drains.of(source),
         )));
     }
     for alert in &project.alerts {
@@ -134,7 +174,8 @@ pub(super) fn declare(
         let source = project
             .source(&query.source)
             .ok_or_else(|| Error::internal(format!("alert `{name}` has no source")))?;
-        let fingerprint = fingerprint(Some((alert.when.as_str(), query)), source);
+        let sql = with_arms(project, checked, alert.when.as_str());
+        let fingerprint = fingerprint(Some((&sql, query)), source);
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
             settings(project, source, &format!("alert.{name}"), false, &fingerprint),
@@ -143,7 +184,7 @@ pub(super) fn declare(
             Some(query.clone()),
             None,
             Vec::new(),
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     for model in &project.models {
@@ -165,7 +206,7 @@ pub(super) fn declare(
             Some(query.clone()),
             None,
             vec![Kept { name: RESULTS.to_owned(), results, forget }],
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     for (name, panel) in &checked.panels.streams {
@@ -182,7 +223,7 @@ pub(super) fn declare(
             Some(query.clone()),
             None,
             vec![panel_results(panel)?],
-            drain.cloned(),
+            drains.of(source),
         )));
     }
     Ok(pipelines)
@@ -199,6 +240,48 @@ fn fingerprint(sql: Option<(&str, &StreamQuery)>, source: &Source) -> String {
     }
 }
 
+/// Name of the pipeline that runs a route.
+pub(super) fn route_pipeline(route: &str) -> String {
+    format!("{ROUTE}{route}")
+}
+
+/// A query, and the conditions of the routes whose arms it reads: with others it gives other rows.
+fn with_arms(project: &Project, checked: &Checked, sql: &str) -> String {
+    let mut text = sql.to_owned();
+    for read in checked.planner.reads(sql).unwrap_or_default() {
+        if let Some((route, _)) = project.arm(&read) {
+            text.push_str(&conditions_text(project, checked, route));
+        }
+    }
+    text
+}
+
+fn conditions_text(project: &Project, checked: &Checked, route: &Route) -> String {
+    let from = route.from.as_str();
+    let mut text = format!("\nroute of {from}");
+    if let Some((upstream, _)) = project.arm(from) {
+        text.push_str(&conditions_text(project, checked, upstream));
+    }
+    if let Some(stream) = project.stream(from) {
+        text.push_str(&with_arms(project, checked, stream.sql.as_str()));
+    }
+    for condition in conditions(route) {
+        text.push_str(&format!("\n{}", condition.unwrap_or_default()));
+    }
+    text
+}
+
+fn route_fingerprint(
+    project: &Project,
+    checked: &Checked,
+    route: &Route,
+    query: &StreamQuery,
+    source: &Source,
+) -> String {
+    let text = conditions_text(project, checked, route);
+    fingerprint(Some((&text, query)), source)
+}
+
 /// What makes the features that a model's pipeline follows: a stream's SQL, or the name of a source.
 fn features_sql<'a>(project: &'a Project, model: &'a Model) -> &'a str {
     let features = model.features.as_str();
@@ -213,20 +296,29 @@ pub(crate) fn fingerprints(project: &Project, checked: &Checked) -> BTreeMap<Str
     }
     let streams = project.streams.iter().filter_map(|stream| {
         let name = stream.name.as_str();
-        Some((name.to_owned(), checked.streams.get(name)?, stream.sql.as_str()))
+        let sql = with_arms(project, checked, stream.sql.as_str());
+        Some((name.to_owned(), checked.streams.get(name)?, sql))
     });
     let alerts = project.alerts.iter().filter_map(|alert| {
         let name = alert.name.as_str();
-        Some((format!("alert.{name}"), checked.alerts.get(name)?, alert.when.as_str()))
+        let sql = with_arms(project, checked, alert.when.as_str());
+        Some((format!("alert.{name}"), checked.alerts.get(name)?, sql))
     });
     let models = project.models.iter().filter_map(|model| {
         let query = checked.models.get(model.name.as_str())?.followed()?;
         let name = models::pipeline_name(model.name.as_str());
-        Some((name, query, features_sql(project, model)))
+        Some((name, query, features_sql(project, model).to_owned()))
     });
     for (name, query, sql) in streams.chain(alerts).chain(models) {
         if let Some(source) = project.source(&query.source) {
-            all.insert(name, fingerprint(Some((sql, query)), source));
+            all.insert(name, fingerprint(Some((&sql, query)), source));
+        }
+    }
+    for route in &project.routes {
+        let Some(query) = checked.routes.get(route.name.as_str()) else { continue };
+        if let Some(source) = project.source(&query.source) {
+            let fingerprint = route_fingerprint(project, checked, route, query, source);
+            all.insert(route_pipeline(route.name.as_str()), fingerprint);
         }
     }
     all
@@ -246,7 +338,7 @@ fn settings(
         keeps_late: !name.starts_with(PANEL),
         delay_micros: micros(source.watermark),
         checkpoint_every: project.runtime.checkpoint_every,
-        journal: source.is_live().then(|| sources::journal_topic(source.name.as_str())),
+        journal: sources::journal_of(source),
         fingerprint: fingerprint.to_owned(),
         keep: (source.keep.age, usize::try_from(source.keep.bytes).unwrap_or(usize::MAX)),
     }
@@ -306,7 +398,7 @@ impl Factory for Parcel {
         let decoding = self.decode_as(sources::Reader::Pipeline)?;
         let front = self.reader()?;
         let query = self.query();
-        let (name, schema, shape, key) = match (&self.role, query) {
+        let name = match (&self.role, query) {
             (Role::Alert(alert), Some(query)) => {
                 let outlets = self.notifier(alert, &query.visible())?.into_iter().collect();
                 return Ok(Parts { decoding, front, outlets });
@@ -314,36 +406,24 @@ impl Factory for Parcel {
             (Role::Panel(_) | Role::Model(_), _) => {
                 return Ok(Parts { decoding, front, outlets: Vec::new() });
             }
-            (Role::Stream(name), Some(query)) => {
-                (name, query.visible(), query.shape, query.key.clone())
+            (Role::Route(route), _) => {
+                let route = self.project.routes.iter().find(|it| it.name.as_str() == route);
+                let arms = route.into_iter().flat_map(|route| route.arms.iter().enumerate());
+                let mut outlets = Vec::new();
+                for (number, arm) in arms {
+                    outlets.extend(self.outlets(arm.name.as_str(), Some(number))?);
+                    if let Some(topic) = &arm.topic {
+                        let from = arm.name.as_str();
+                        let (name, mode) = (topic.as_str(), Mode::Append);
+                        outlets.push(self.topic(name, name, from, &[], mode, Some(number))?);
+                    }
+                }
+                return Ok(Parts { decoding, front, outlets });
             }
-            _ => {
-                let schema = visible(&self.checked.sources[&self.source]);
-                (&self.source, schema, Shape::RowWise, Vec::new())
-            }
+            (Role::Stream(name), Some(_)) => name,
+            _ => &self.source,
         };
-        let mut outlets = Vec::new();
-        let lossless = lossless(&self.project, name).map(|table| table.name.as_str());
-        for table in self.project.tables_from(name) {
-            let sink = self.tables[table.name.as_str()].sink()?;
-            let every = table.roll.every.unwrap_or(self.project.runtime.commit_every);
-            outlets.push(Outlet {
-                name: table.name.value.clone(),
-                sink: if table.is_changelog() { Box::new(Changelog::new(sink)) } else { sink },
-                columns: Arc::clone(&self.checked.tables[table.name.as_str()]),
-                commit_every: Some(every),
-                is_lossless_table: lossless == Some(table.name.as_str()) && shape == Shape::RowWise,
-            });
-        }
-        for sink in self.project.sinks.iter().filter(|sink| sink.from.as_str() == name) {
-            outlets.push(Outlet {
-                name: sink.name.value.clone(),
-                sink: self.sink(sink, name, &schema, shape, &key)?,
-                columns: Arc::clone(&schema),
-                commit_every: None,
-                is_lossless_table: false,
-            });
-        }
+        let outlets = self.outlets(name, None)?;
         Ok(Parts { decoding, front, outlets })
     }
 
@@ -358,6 +438,7 @@ impl Parcel {
         match &self.role {
             Role::Source => None,
             Role::Stream(name) => self.checked.streams.get(name),
+            Role::Route(name) => self.checked.routes.get(name),
             Role::Alert(name) => self.checked.alerts.get(name),
             Role::Model(name) => self.checked.models.get(name)?.followed(),
             Role::Panel(name) => self.checked.panels.streams.get(name).map(|panel| &panel.query),
@@ -417,9 +498,133 @@ impl Parcel {
             name: format!("alert.{name}"),
             sink: Box::new(sink),
             columns: Arc::clone(schema),
+            arm: None,
             commit_every: None,
             is_lossless_table: false,
         }))
+    }
+
+    /// The tables and sinks of a source, stream or arm.
+    fn outlets(&self, name: &str, arm: Option<usize>) -> Result<Vec<Outlet>> {
+        let Given { schema, shape, key, .. } = self.given(name)?;
+        let mut outlets = Vec::new();
+        let lossless = lossless(&self.project, name).map(|table| table.name.as_str());
+        for table in self.project.tables_from(name) {
+            let sink = self.tables[table.name.as_str()].sink()?;
+            let every = table.roll.every.unwrap_or(self.project.runtime.commit_every);
+            let is_lossless = lossless == Some(table.name.as_str());
+            outlets.push(Outlet {
+                name: table.name.value.clone(),
+                sink: if table.is_changelog() { Box::new(Changelog::new(sink)) } else { sink },
+                columns: Arc::clone(&self.checked.tables[table.name.as_str()]),
+                arm,
+                commit_every: Some(every),
+                is_lossless_table: is_lossless && shape == Shape::RowWise && arm.is_none(),
+            });
+        }
+        for sink in self.project.sinks.iter().filter(|sink| sink.from.as_str() == name) {
+            if let Target::Topic { name: topic } = &sink.target {
+                let (of, mode) = (sink.name.as_str(), sink.mode.as_ref().map(|mode| mode.value));
+                let mode = mode.unwrap_or(match shape {
+                    Shape::Updating => Mode::Upsert,
+                    Shape::RowWise | Shape::Final => Mode::Append,
+                });
+                outlets.push(self.topic(of, topic.as_str(), name, &sink.key, mode, arm)?);
+                continue;
+            }
+            outlets.push(Outlet {
+                name: sink.name.value.clone(),
+                sink: self.sink(sink, name, &schema, shape, &key)?,
+                columns: Arc::clone(&schema),
+                arm,
+                commit_every: None,
+                is_lossless_table: false,
+            });
+        }
+        Ok(outlets)
+    }
+
+    /// What the rows of a source, stream or arm are.
+    fn given(&self, name: &str) -> Result<Given> {
+        if let Some(source) = self.checked.sources.get(name) {
+            let key = self.project.source(name).map(|source| source.key.clone());
+            return Ok(Given {
+                schema: visible(source),
+                whole: Arc::clone(source),
+                shape: Shape::RowWise,
+                key: Vec::new(),
+                entity: key.unwrap_or_default(),
+            });
+        }
+        let query = self.checked.streams.get(name);
+        let query = query.ok_or_else(|| Error::internal(format!("nothing is called `{name}`")))?;
+        let source = self.source()?;
+        let has_all = source.key.iter().all(|it| query.schema.column_with_name(it).is_some());
+        let entity = match query.shape {
+            Shape::RowWise if has_all => source.key.clone(),
+            Shape::RowWise => Vec::new(),
+            _ => query.key.clone(),
+        };
+        Ok(Given {
+            schema: query.visible(),
+            whole: Arc::clone(&query.schema),
+            shape: query.shape,
+            key: query.key.clone(),
+            entity,
+        })
+    }
+
+    /// A sink of the rows of `from` that publishes to a topic.
+    fn topic(
+        &self,
+        outlet: &str,
+        topic: &str,
+        from: &str,
+        key: &[Spanned<String>],
+        mode: Mode,
+        arm: Option<usize>,
+    ) -> Result<Outlet> {
+        let Given { schema, whole, shape, entity, .. } = self.given(from)?;
+        let declared = self.project.topic(topic);
+        let named = |key: &[Spanned<String>]| key.iter().map(|it| it.value.clone()).collect();
+        let key: Vec<String> = match declared {
+            _ if !key.is_empty() => named(key),
+            Some(topic) if !topic.key.is_empty() => named(&topic.key),
+            _ => entity,
+        };
+        let event_time = self.source()?.event_time.as_str();
+        let is_instant = |name: &&str| {
+            whole.field_with_name(name).is_ok_and(|field| *field.data_type() == timestamp_type())
+        };
+        let event_time = [event_time, "window_end", meta::RECEIVED_AT].into_iter().find(is_instant);
+        let beside = event_time.filter(|name| schema.column_with_name(name).is_none());
+        let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+        let field = beside.and_then(|name| whole.field_with_name(name).ok());
+        fields.extend(field.map(|field| Arc::new(field.clone())));
+        let columns = Arc::new(Schema::new(fields));
+        let config = TopicConfig {
+            topic: topic.to_owned(),
+            partitions: declared.map_or(1, |topic| topic.partitions),
+            key,
+            event_time: event_time.map(str::to_owned),
+            beside: beside.map(str::to_owned).into_iter().collect(),
+            operation: match shape {
+                Shape::Updating => Operation::Upsert,
+                Shape::RowWise | Shape::Final => Operation::Insert,
+            },
+            changelog: mode == Mode::Changelog,
+        };
+        let Shared { log, store, env, .. } = &self.shared;
+        let (log, store, clock) = (Arc::clone(log), Arc::clone(store), env.clock.clone());
+        let sink = TopicSink::new(config, Arc::clone(&columns), log, store, clock)?;
+        Ok(Outlet {
+            name: outlet.to_owned(),
+            sink: Box::new(sink),
+            columns,
+            arm,
+            commit_every: None,
+            is_lossless_table: false,
+        })
     }
 
     fn sink(
@@ -430,14 +635,15 @@ impl Parcel {
         shape: Shape,
         key: &[String],
     ) -> Result<Box<dyn thalweg_core::sink::Sink>> {
-        let rows = databases::Rows { schema, shape, key, query: self.query() };
+        let query = self.checked.streams.get(pipeline);
+        let rows = databases::Rows { schema, shape, key, query };
         if let Some(made) = databases::sink(&self.project, sink, pipeline, &rows) {
             return Ok(Box::new(made?));
         }
         let config = match sink.target {
             Target::Console { every } => ConsoleConfig { every, ..ConsoleConfig::default() },
-            Target::Postgres(_) | Target::Mysql(_) => {
-                return Err(Error::internal("a database is no console"));
+            Target::Postgres(_) | Target::Mysql(_) | Target::Topic { .. } => {
+                return Err(Error::internal("this is no console"));
             }
         };
         Ok(Box::new(ConsoleSink::new(

@@ -16,12 +16,14 @@ use thalweg_stream::engine::{
 };
 use thalweg_stream::operators::outcomes;
 use thalweg_stream::pipeline::Pipeline;
-use thalweg_stream::program::Shape;
+use thalweg_stream::program::{Shape, arm_sql};
 use thalweg_stream::replay::History;
 use thalweg_stream::sql::rewrite::Mode;
 
+use super::lookups::{self, Wiring};
 use super::pipelines::{LATEST, RESULTS};
 use crate::check::models::{Predictions, pipeline_name};
+use crate::check::routes::conditions;
 use crate::check::{Checked, tables};
 
 /// A table of the lake as the engine reads it.
@@ -117,11 +119,10 @@ pub(super) fn panels(checked: &Checked, pipelines: &[Arc<Pipeline>]) -> Panels {
 
 /// The relations of a project, by name.
 pub(super) fn entries(
-    project: &Project,
-    checked: &Checked,
+    wiring: &Wiring<'_>,
     pipelines: &[Arc<Pipeline>],
-    kept_tables: &BTreeMap<String, Arc<LakeTable>>,
 ) -> Result<BTreeMap<String, Entry>> {
+    let Wiring { project, checked, tables, .. } = *wiring;
     let mut entries = BTreeMap::new();
     let pipeline = |name: &str| {
         pipelines
@@ -134,7 +135,7 @@ pub(super) fn entries(
     };
     let table_of = |name: &str| -> Option<Arc<dyn TableReader>> {
         let table = tables::lossless(project, name)?;
-        let kept = kept_tables.get(table.name.as_str())?;
+        let kept = tables.get(table.name.as_str())?;
         let schema = Arc::clone(&checked.tables[table.name.as_str()]);
         Some(Arc::new(LakeReader::new(kept, schema, Some(name))))
     };
@@ -192,9 +193,29 @@ pub(super) fn entries(
         let columns = Arc::clone(&query.schema);
         entries.insert(name.to_owned(), Entry { kind: "stream", readable, key, latest, columns });
     }
+    for route in &project.routes {
+        let conditions = conditions(route);
+        for (number, arm) in route.arms.iter().enumerate() {
+            let name = arm.name.as_str();
+            let query = &checked.streams[name];
+            let key = project.source(&query.source).map(|it| it.key.clone()).unwrap_or_default();
+            let sql = arm_sql(route.from.as_str(), &conditions, number);
+            let readable = Readable::Sql { sql, mode: Mode::Stream };
+            let columns = Arc::clone(&query.schema);
+            let entry = Entry { kind: "stream", readable, key, latest: None, columns };
+            entries.insert(name.to_owned(), entry);
+        }
+    }
+    for lookup in &project.lookups {
+        let reader = lookups::reader(wiring, lookup);
+        let columns = reader.schema();
+        let readable = Readable::Table(reader);
+        let entry = Entry { kind: "table", readable, key: Vec::new(), latest: None, columns };
+        entries.insert(lookup.name.value.clone(), entry);
+    }
     for table in &project.tables {
         let name = table.name.as_str();
-        let (Some(delta), Some(columns)) = (kept_tables.get(name), checked.tables.get(name)) else {
+        let (Some(delta), Some(columns)) = (tables.get(name), checked.tables.get(name)) else {
             continue;
         };
         let reader = LakeReader::new(delta, Arc::clone(columns), None);
@@ -221,7 +242,7 @@ pub(super) fn entries(
                 let query = &checked.streams[live.as_str()];
                 let live = kept(pipeline(live.as_str())?, RESULTS)
                     .ok_or_else(|| Error::internal("a merged view has no live side"))?;
-                let delta = &kept_tables[batch.as_str()];
+                let delta = &tables[batch.as_str()];
                 let schema = Arc::clone(&checked.tables[batch.as_str()]);
                 let batch = Arc::new(LakeReader::new(delta, schema, None));
                 let merged = Merged { batch, live, on: on.value.clone() };

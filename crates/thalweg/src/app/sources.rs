@@ -6,12 +6,14 @@ mod polled;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use thalweg_connect::codecs::columns::ColumnsDecoder;
 use thalweg_connect::codecs::csv::{CsvConfig, CsvDecoder, Header, HeaderSource};
 use thalweg_connect::codecs::json::{JsonConfig, JsonDecoder, NoticeRule};
 use thalweg_connect::feed::IdRule;
 use thalweg_connect::presets::finnhub::{FinnhubConfig, preset};
+use thalweg_connect::sources::exec::{Exec, ExecConfig};
 use thalweg_connect::sources::file::{
     Encoding, FileConfig, FileInput, Framing, Place, Rate, RowFormat, S3Config,
 };
@@ -33,6 +35,9 @@ use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::sql::Planner;
 
 use super::given::{Given, GivenSource};
+
+/// How long a program may take to end when it is asked to.
+const EXEC_GRACE: Duration = Duration::from_secs(3);
 
 /// The topic that holds a live source's frames.
 pub(super) fn journal_topic(source: &str) -> String {
@@ -78,7 +83,22 @@ pub(crate) fn live(
             });
             config
         }
-        Connector::File(_) => return Err(Error::internal("a file is not a live source")),
+        Connector::Exec(exec) => {
+            let config = ExecConfig {
+                name: source.name.value.clone(),
+                command: exec.command.iter().map(|part| part.reveal().to_owned()).collect(),
+                folder: exec.folder.clone(),
+                every: exec.every,
+                once: once && exec.every.is_some(),
+                stale_after: source.stale_after,
+                grace: EXEC_GRACE,
+            };
+            return Ok(Box::new(Exec::new(config, env)?));
+        }
+        Connector::File(_) | Connector::Push | Connector::Topic(_) => {
+            let message = format!("`{}` is not a source that connects", source.name);
+            return Err(Error::internal(message));
+        }
     };
     config.stale_after = source.stale_after;
     Ok(Box::new(WebSocket::new(config, env)?))
@@ -136,18 +156,31 @@ pub(super) fn input_and_intake(
             let decoder = decoder(source, Some(input.header_source()))?;
             (Box::new(input), decoder)
         }
+        Connector::Topic(topic) => {
+            let config = intake_config(source);
+            let intake = Intake::new(planner, config, decoder(source, None)?)?;
+            let partitions = (0..topic.partitions).map(|number| {
+                let partition = TopicPartition::new(topic.name.as_str(), number);
+                let input = JournalInput::new(Arc::clone(log), partition);
+                (number, Box::new(input) as Box<dyn Input>)
+            });
+            return Ok((partitions.collect(), intake));
+        }
         Connector::Finnhub(_)
         | Connector::Websocket(_)
         | Connector::Http(_)
         | Connector::Binance(_)
-        | Connector::Exchange(_) => {
+        | Connector::Exchange(_)
+        | Connector::Exec(_)
+        | Connector::Push => {
             let partition = TopicPartition::new(journal_topic(source.name.as_str()), 0);
             let input = JournalInput::new(Arc::clone(log), partition);
             let decoder = decoder(source, None)?;
             (Box::new(input), decoder)
         }
     };
-    Ok((BTreeMap::from([(0, input)]), intake(source, planner, decoder)?))
+    let intake = intake(source, planner, decoder)?;
+    Ok((BTreeMap::from([(0, input)]), intake))
 }
 
 /// What makes valid rows of a source's frames.
@@ -156,13 +189,23 @@ pub(super) fn intake(
     planner: &Planner,
     decoder: Box<dyn Decoder>,
 ) -> Result<Intake> {
-    let config = IntakeConfig {
+    Intake::new(planner, intake_config(source), decoder)
+}
+
+/// The topic that a source's frames are read from; none for files.
+pub(super) fn journal_of(source: &Source) -> Option<String> {
+    match &source.connector {
+        Connector::Topic(topic) => Some(topic.name.value.clone()),
+        _ => source.is_live().then(|| journal_topic(source.name.as_str())),
+    }
+}
+
+/// What the intake of a source is told.
+fn intake_config(source: &Source) -> IntakeConfig {
+    IntakeConfig {
         source: source.name.value.clone(),
-        topic: match source.is_live() {
-            true => journal_topic(source.name.as_str()),
-            // Files are their own journal: there is no topic but the source.
-            false => source.name.value.clone(),
-        },
+        // Files are their own journal: there is no topic but the source.
+        topic: journal_of(source).unwrap_or_else(|| source.name.value.clone()),
         event_time: source.event_time.clone(),
         max_ahead_micros: source.max_ahead.map(thalweg_core::time::micros),
         checks: source
@@ -170,8 +213,16 @@ pub(super) fn intake(
             .iter()
             .map(|check| (check.name.value.clone(), check.sql.as_str().to_owned()))
             .collect(),
+    }
+}
+
+/// A text that changes whenever the files of a source do.
+pub(super) async fn state(source: &Source, env: &Env, places: &Places) -> Result<String> {
+    let Connector::File(file) = &source.connector else {
+        return Err(Error::internal(format!("`{}` is no source of files", source.name)));
     };
-    Intake::new(planner, config, decoder)
+    let used = places.used(source.name.as_str()).unwrap_or(0);
+    place(&file.places[used]).state(env).await
 }
 
 /// How the files of a source are cut into frames.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use thalweg_connect::feed::{FeedStatus, GAP_KIND};
 use thalweg_core::Result;
 use thalweg_core::env::Env;
+use thalweg_core::ledger::RouteLedger;
 use thalweg_core::store::Store;
 use thalweg_core::table::Table as _;
 use thalweg_core::time::Timestamp;
@@ -148,8 +149,27 @@ impl World {
         let mut edges = Vec::new();
         for stream in &self.project.streams {
             let name = stream.name.as_str();
-            if let Some(pipeline) = self.pipelines.iter().find(|pipeline| pipeline.name() == name) {
+            let arms = self.planner.reads(stream.sql.as_str()).unwrap_or_default();
+            let mut arms = arms.into_iter().filter(|read| self.project.arm(read).is_some());
+            if let Some(arm) = arms.next() {
+                edges.push(edge("stream", &arm, "stream", name));
+            } else if let Some(pipeline) = self.pipelines.iter().find(|it| it.name() == name) {
                 edges.push(edge("source", pipeline.source(), "stream", name));
+            }
+        }
+        for route in &self.project.routes {
+            let from = route.from.as_str();
+            for arm in &route.arms {
+                let name = arm.name.as_str();
+                edges.push(edge(kind(from), from, "stream", name));
+                if let Some(topic) = &arm.topic {
+                    edges.push(edge("stream", name, "sink", topic.as_str()));
+                }
+                for (kind, upstream) in
+                    arm.when.iter().flat_map(|when| self.condition_reads(when.as_str()))
+                {
+                    edges.push(edge(kind, &upstream, "stream", name));
+                }
             }
         }
         for table in &self.project.tables {
@@ -198,13 +218,18 @@ impl World {
         edges
     }
 
+    /// The relations that the condition of an arm looks up in.
+    fn condition_reads(&self, condition: &str) -> BTreeSet<(&'static str, String)> {
+        self.reads(&format!("SELECT 1 WHERE ({condition}\n)"))
+    }
+
     /// What kind of relation a name of the project is.
     fn kind(&self, name: &str) -> Option<&'static str> {
         let project = &self.project;
         let kinds = [
             (project.source(name).is_some(), "source"),
-            (project.stream(name).is_some(), "stream"),
-            (project.table(name).is_some(), "table"),
+            (project.stream(name).is_some() || project.arm(name).is_some(), "stream"),
+            (project.table(name).is_some() || project.lookup(name).is_some(), "table"),
             (project.views.iter().any(|view| view.name.as_str() == name), "view"),
             (project.models.iter().any(|model| model.name.as_str() == name), "model"),
         ];
@@ -315,12 +340,29 @@ impl World {
                 let broken = operator.broken().join("; ");
                 count(&mut rows, "operator", &name, operator, &broken);
             }
+            if let Some(route) = &reading.route {
+                let (name, broken) = (&reading.name, route.broken().join("; "));
+                self.route_counts(&mut rows, name, route, &broken);
+            }
             for delivery in pipeline.deliveries() {
                 let broken = delivery.position.ledger.broken().join("; ");
                 count(&mut rows, "sink", &delivery.name, &delivery.position.ledger, &broken);
             }
         }
         rows
+    }
+
+    /// What went into a route, and the rows of each arm by its name.
+    fn route_counts(&self, rows: &mut Vec<Value>, name: &str, route: &RouteLedger, broken: &str) {
+        let name = name.strip_prefix("route.").unwrap_or(name);
+        let declared = self.project.routes.iter().find(|route| route.name.as_str() == name);
+        let arms = declared.into_iter().flat_map(|route| &route.arms).zip(&route.rows_arms);
+        let mut counts = serde_json::Map::new();
+        counts.insert("rows_in".to_owned(), route.rows_in.into());
+        counts.extend(arms.map(|(arm, rows)| (format!("rows_{}", arm.name), (*rows).into())));
+        counts.insert("rows_unrouted".to_owned(), route.rows_unrouted.into());
+        counts.insert("rows_quarantined".to_owned(), route.rows_quarantined.into());
+        count(rows, "route", name, &counts, broken);
     }
 
     async fn models(&self) -> Result<Vec<Value>> {
@@ -423,7 +465,12 @@ impl World {
                 }
                 let sinks = &self.project.sinks;
                 let sink = sinks.iter().find(|sink| sink.name.as_str() == delivery.name);
-                let kind = sink.map_or("webhook", |sink| sink.target.kind());
+                let mut published = self.project.published();
+                let kind = match sink {
+                    Some(sink) => sink.target.kind(),
+                    None if published.any(|(_, it)| it.as_str() == delivery.name) => "topic",
+                    None => "webhook",
+                };
                 rows.push(json!({
                     "name": delivery.name, "pipeline": delivery.pipeline, "kind": kind,
                     "guarantee": delivery.guarantee.to_string(), "state": delivery.state.word(),
@@ -454,6 +501,9 @@ impl World {
                 Connector::Http(_) => "http",
                 Connector::Binance(_) => "binance",
                 Connector::Exchange(exchange) => exchange.channel.venue(),
+                Connector::Exec(_) => "exec",
+                Connector::Push => "push",
+                Connector::Topic(_) => "topic",
             };
             let mut row = json!({
                 "name": name, "connector": connector, "reads": self.places.shown(source),
@@ -488,7 +538,8 @@ impl World {
     }
 
     fn streams(&self) -> Vec<Value> {
-        let is_stream = |name: &str| self.project.stream(name).is_some();
+        let is_stream =
+            |name: &str| self.project.stream(name).is_some() || name.starts_with("route.");
         let streams = self.pipelines.iter().filter(|pipeline| is_stream(pipeline.name()));
         streams
             .map(|pipeline| {

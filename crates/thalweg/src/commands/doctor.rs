@@ -229,7 +229,7 @@ async fn reach(project: &Project, findings: &mut Findings) {
             Connector::Http(http) => connect(name, http.url.reveal(), findings).await,
             Connector::Binance(binance) => connect(name, binance.url.reveal(), findings).await,
             Connector::Exchange(exchange) => connect(name, exchange.url.reveal(), findings).await,
-            Connector::File(_) => {}
+            Connector::File(_) | Connector::Exec(_) | Connector::Push | Connector::Topic(_) => {}
         }
     }
     for sink in &project.sinks {

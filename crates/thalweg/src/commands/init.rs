@@ -77,6 +77,22 @@ const TEMPLATES: &[Template] = &[
         offline: simulated,
     },
     Template {
+        name: "customers",
+        files: &[
+            ("thalweg.toml", include_str!("../../../../examples/customers/thalweg.toml")),
+            (
+                "data/customers.csv",
+                include_str!("../../../../examples/customers/data/customers.csv"),
+            ),
+            (
+                "data/us_cities.csv",
+                include_str!("../../../../examples/customers/data/us_cities.csv"),
+            ),
+        ],
+        env: "",
+        offline: without_servers,
+    },
+    Template {
         name: "empty",
         files: &[("thalweg.toml", EMPTY), ("readings.jsonl", READINGS)],
         env: "",
@@ -143,6 +159,19 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 /// A project with the feed of the built-in simulator, and with what needs other servers commented out.
 fn simulated(text: &str) -> String {
     let mut made = String::new();
+    for line in without_servers(text).lines() {
+        made.push_str(line);
+        made.push('\n');
+        if line.starts_with("finnhub.token") {
+            made.push_str("finnhub.url     = \"simulator:\"             # built in; without this line the real feed\n");
+        }
+    }
+    made
+}
+
+/// A project without PostgreSQL and webhooks: what needs them is commented out.
+fn without_servers(text: &str) -> String {
+    let mut made = String::new();
     // Whether the table that the line is in needs another server.
     let mut is_elsewhere = false;
     for line in text.lines() {
@@ -161,9 +190,6 @@ fn simulated(text: &str) -> String {
         }
         made.push_str(line);
         made.push('\n');
-        if line.starts_with("finnhub.token") {
-            made.push_str("finnhub.url     = \"simulator:\"             # built in; without this line the real feed\n");
-        }
     }
     made
 }

@@ -69,7 +69,10 @@ fn plan(
     let part = |name: &str| match (project.source(name), name.strip_prefix("alert.")) {
         (Some(_), _) => format!("source {name}"),
         (None, Some(alert)) => format!("alert {alert}"),
-        (None, None) => format!("stream {name}"),
+        (None, None) => match name.strip_prefix("route.") {
+            Some(route) => format!("route {route}"),
+            None => format!("stream {name}"),
+        },
     };
     for (name, query) in wanted {
         let (does, why) = match stored.get(name) {

@@ -27,8 +27,9 @@ pub(super) const QUALITY: &str = "SELECT name, \"check\", count(*) AS refused, m
 pub(super) const LATE: &str = "SELECT stream, window_start, \"partition\", \"offset\", \"row\", columns FROM system.late ORDER BY stream, \"offset\"";
 pub(super) const GAPS: &str =
     "SELECT source, key, \"from\", \"to\", state, reason FROM system.gaps ORDER BY \"from\" DESC";
-pub(super) const TOPICS: &str =
-    "SELECT name, \"partition\", log_start, high_watermark, bytes FROM system.topics ORDER BY name";
+pub(super) const TOPICS: &str = "SELECT name, count(*) AS partitions, \
+     sum(high_watermark - log_start) AS records, sum(bytes) AS bytes \
+     FROM system.topics GROUP BY name ORDER BY name";
 
 pub(super) async fn sql(place: &Place, args: &SqlArgs) -> Result<u8, Failure> {
     let text = match (&args.command, &args.file) {

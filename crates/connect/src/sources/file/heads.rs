@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use thalweg_core::error::Result;
+use thalweg_core::env::Env;
+use thalweg_core::error::{Error, Result};
 use thalweg_core::frame::{FRAME_BYTES_MAX, FrameSpan, Frames};
+use thalweg_core::source::Input as _;
 
-use super::FileInput;
 use super::files::ReadError;
 use super::framing::{Framing, Front, ScanLimit, front, scan};
 use super::manifest::Position;
 use super::piece::Piece;
-use crate::codecs::csv::HeaderSource;
+use super::{FileConfig, FileInput};
+use crate::codecs::csv::{HeaderSource, header_names};
 
 /// Bytes read first when looking for a first frame.
 const LOOK_BYTES: usize = 4096;
@@ -41,6 +43,34 @@ impl Headers {
         let header = Bytes::copy_from_slice(header.as_bytes());
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, header);
     }
+}
+
+/// The names in the header of the first file of CSV that `config` names, on this machine. Blocks.
+///
+/// # Errors
+///
+/// `Invalid` when there is no such file, it holds no row, or its framing has no header.
+pub fn carried_header(config: FileConfig, env: &Env) -> Result<Vec<String>> {
+    let Framing::Csv { delimiter, quote, header: true } = config.framing else {
+        return Err(Error::invalid("without a header there are no names"));
+    };
+    let place = config.place.to_string();
+    let mut input = FileInput::new(config, env)?;
+    // Whoever asks may be in a runtime already, in which no other can wait.
+    let looked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Error::internal("no runtime to look at a file").with_source(error))?;
+        runtime.block_on(input.unread_heads(0))?;
+        Ok::<_, Error>(input.headers.get(0))
+    })
+    .join();
+    let header = looked.map_err(|_| Error::internal("looking at a file ended early"))??;
+    let header = header.and_then(|header| String::from_utf8(header.to_vec()).ok());
+    let names = header.and_then(|header| header_names(&header, delimiter, quote));
+    names.ok_or_else(|| {
+        Error::invalid(format!("there is no file with a header and a row at {place}"))
+    })
 }
 
 impl FileInput {

@@ -11,8 +11,8 @@ use super::http::lower_http;
 use super::preset::Preset;
 use super::unique::NamedUnique;
 use super::{
-    Check, Connector, CsvFormat, FileInput, FilePlace, Finnhub, Format, Heartbeat, JsonFormat,
-    Keep, Location, Named, Notice, OnInvalid, S3, Source, Websocket,
+    Check, Connector, CsvFormat, Exec, FileInput, FilePlace, Finnhub, Format, Heartbeat,
+    JsonFormat, Keep, Location, Named, Notice, OnInvalid, S3, Source, TopicInput, Websocket,
 };
 use crate::codes::{self, Telling};
 use crate::entry::{Bytes, Entry, FromValue, Rate};
@@ -28,7 +28,7 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
     // Everything has been read, so that it has been reported; what follows needs a connector.
     let connector = connector?;
     let preset = Preset::of(&connector);
-    let is_live = !matches!(connector, Connector::File(_));
+    let is_live = !matches!(connector, Connector::File(_) | Connector::Topic(_));
     if let Some(journal) = &options.journal
         && journal.value != is_live
     {
@@ -86,7 +86,14 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         entry.report(codes::problem(codes::DOES_NOT_FIT, message, place));
         return None;
     }
-    if format.carries_columns() && is_live {
+    if let (Connector::Push | Connector::Topic(_), Format::Csv(_) | Format::Html(_)) =
+        (&connector, &format)
+    {
+        let message = "records that are posted or published are JSON";
+        entry.report(codes::problem(codes::DOES_NOT_FIT, message, entry.child("format").place()));
+        return None;
+    }
+    if format.carries_columns() && !matches!(connector, Connector::File(_)) {
         let message = "a message of a feed is no file of Parquet or Avro";
         entry.report(codes::problem(codes::DOES_NOT_FIT, message, entry.child("format").place()));
         return None;
@@ -222,7 +229,36 @@ fn lower_connector(entry: Entry<'_>) -> Option<Connector> {
     });
     let file = place.map(|place| Some(Connector::File(FileInput { places: vec![place] })));
     let http = entry.child("http").written().map(|http| lower_http(http).map(Connector::Http));
-    websocket.or(finnhub).or(file).or(first_of).or(http).or(lower_venues(entry))?
+    let exec = entry.child("exec").written().map(lower_exec);
+    let push = entry.child("push").written().map(|push| {
+        let is_open: bool = push.read()?;
+        if !is_open {
+            let message = "`push = false` leaves the source without a connector";
+            push.report(codes::problem(codes::DOES_NOT_FIT, message, push.place()));
+        }
+        is_open.then_some(Connector::Push)
+    });
+    let topic = entry.child("topic").written();
+    let topic = topic.map(|topic| {
+        // How many partitions it has is known when all topics are.
+        let name = topic.spanned("name")?;
+        Some(Connector::Topic(TopicInput { name, partitions: 1 }))
+    });
+    let named = websocket.or(finnhub).or(file).or(first_of).or(http).or(lower_venues(entry));
+    named.or(exec).or(push).or(topic)?
+}
+
+fn lower_exec(entry: Entry<'_>) -> Option<Connector> {
+    let list = entry.child("command");
+    let command: Vec<_> = list.items().into_iter().filter_map(Entry::read_secret).collect();
+    let every = entry.get("every");
+    if list.written().is_some() && command.first().is_none_or(|it| it.reveal().trim().is_empty()) {
+        let problem = codes::problem(codes::MALFORMED, "`command` names no program", list.place());
+        entry.report(problem.label("such as `[\"python\", \"scrape.py\"]`"));
+        return None;
+    }
+    let folder = entry.lowering.dir.to_owned();
+    (!command.is_empty()).then_some(Connector::Exec(Exec { command, folder, every }))
 }
 
 fn lower_websocket(entry: Entry<'_>) -> Option<Connector> {
@@ -276,38 +312,45 @@ fn lower_file(entry: Entry<'_>) -> Option<FilePlace> {
         Some((name.value.clone(), header.read_secret()?))
     };
     let header_values: Vec<_> = headers.members().into_iter().filter_map(header).collect();
-    let written: Spanned<String> = entry.spanned("path")?;
-    let path = entry.secret("path")?;
+    let mut location = lower_path(entry.child("path"))?;
+    match (&mut location, headers.written()) {
+        (Location::Http { headers, .. }, _) => *headers = header_values,
+        (_, Some(headers)) => {
+            let message = "`headers` are for files over HTTP";
+            entry.report(codes::problem(codes::DOES_NOT_FIT, message, headers.place()));
+            return None;
+        }
+        (_, None) => {}
+    }
+    Some(FilePlace { location, rate_per_second: rate.map(|rate| rate.0) })
+}
+
+/// Where the files of a `path` are.
+pub(super) fn lower_path(entry: Entry<'_>) -> Option<Location> {
+    let written: Spanned<String> = entry.read_spanned()?;
+    let path = entry.read_secret()?;
     let wrong = |code, message: String| codes::problem(code, message, written.place.clone());
     if written.trim().is_empty() {
         entry.report(wrong(codes::MALFORMED, "the path of the files is empty".to_owned()));
         return None;
     }
     let scheme = path.reveal().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let location = match scheme.as_deref() {
-        None => Location::Disk(entry.lowering.dir.join(path.reveal())),
-        Some("http" | "https") => Location::Http { url: path, headers: header_values },
-        Some("hdfs") => Location::Hdfs(path.reveal().to_owned()),
+    match scheme.as_deref() {
+        None => Some(Location::Disk(entry.lowering.dir.join(path.reveal()))),
+        Some("http" | "https") => Some(Location::Http { url: path, headers: Vec::new() }),
+        Some("hdfs") => Some(Location::Hdfs(path.reveal().to_owned())),
         Some("s3" | "s3a") => {
             let problem = wrong(codes::DOES_NOT_FIT, "a bucket is no path".to_owned());
             entry.report(problem.hint("Write `s3.url` in place of `file.path`."));
-            return None;
+            None
         }
         Some(scheme) => {
             let message = format!("files cannot be read from `{scheme}://`");
             let hint = "A path, `http://`, `https://` and `hdfs://` can.";
             entry.report(wrong(codes::MALFORMED, message).hint(hint));
-            return None;
+            None
         }
-    };
-    if let Some(headers) = headers.written()
-        && !matches!(location, Location::Http { .. })
-    {
-        let message = "`headers` are for files over HTTP";
-        entry.report(codes::problem(codes::DOES_NOT_FIT, message, headers.place()));
-        return None;
     }
-    Some(FilePlace { location, rate_per_second: rate.map(|rate| rate.0) })
 }
 
 fn lower_s3(entry: Entry<'_>) -> Option<FilePlace> {
@@ -379,21 +422,21 @@ fn has_cleaning(entry: Entry<'_>) -> bool {
 }
 
 /// Columns, with where they are declared and how their texts are read.
-struct Columns {
-    columns: Vec<Column>,
-    places: Vec<Option<Place>>,
-    cleaning: Vec<Cleaning>,
+pub(super) struct Columns {
+    pub(super) columns: Vec<Column>,
+    pub(super) places: Vec<Option<Place>>,
+    pub(super) cleaning: Vec<Cleaning>,
 }
 
 impl Columns {
-    fn of_preset(columns: Vec<Column>) -> Self {
+    pub(super) fn of_preset(columns: Vec<Column>) -> Self {
         let cleaning = vec![Cleaning::default(); columns.len()];
         Self { columns, places: Vec::new(), cleaning }
     }
 }
 
 /// The declared columns; the outer none when there are none, the inner when one of them is wrong.
-fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
+pub(super) fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
     let members = entry.child("columns").members();
     if members.is_empty() {
         return None;

@@ -11,6 +11,11 @@ use thalweg_core::schema::{Column, ColumnType, EpochUnit};
 use super::{Binance, BinanceEndpoint, Connector, Format, JsonFormat, Notice, Unique};
 use crate::spanned::Spanned;
 
+/// How long a program that is run again and again may take.
+const QUIET_RUN: Duration = Duration::from_secs(3_600);
+/// How long a program that runs on may say nothing.
+const QUIET_PROGRAM: Duration = Duration::from_secs(86_400);
+
 /// What a preset brings where the file says nothing.
 pub(super) struct Preset {
     pub(super) columns: Vec<Column>,
@@ -33,6 +38,20 @@ impl Preset {
         };
         match connector {
             Connector::File(_) => nothing,
+            Connector::Exec(exec) => Self {
+                format: Some(Format::Json(JsonFormat::default())),
+                stale_after: match exec.every {
+                    Some(every) => silence(every, QUIET_RUN),
+                    None => QUIET_PROGRAM,
+                },
+                ..nothing
+            },
+            // Nobody need post anything.
+            Connector::Push | Connector::Topic(_) => Self {
+                format: Some(Format::Json(JsonFormat::default())),
+                stale_after: QUIET_PROGRAM,
+                ..nothing
+            },
             Connector::Websocket(_) => {
                 Self { format: Some(Format::Json(JsonFormat::default())), ..nothing }
             }

@@ -10,7 +10,7 @@ use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, ErrorKind, Result};
 
 use super::super::PipelineState;
-use super::Life;
+use super::{Held, Life};
 use crate::checkpoint::{Checkpoint, Head};
 use crate::delivery::DeliveryState;
 use crate::sides::{LATE, QUARANTINE};
@@ -69,6 +69,8 @@ impl Life<'_> {
                         (LATE.to_owned(), self.late.end().await?),
                     ]),
                     models: self.answerers.answering(),
+                    lookups: self.looking.holding(),
+                    route: self.route_ledger(),
                     query: pipeline.settings.fingerprint.clone(),
                 },
                 operators: match &mut self.program {
@@ -92,12 +94,17 @@ impl Life<'_> {
                 Err(error) => return Err(error),
             };
             self.checkpointed = self.epoch;
-            self.holds.push_back((self.epoch, self.positions.clone(), epochs_from));
+            self.holds.push_back(self.hold_now());
             pipeline.status.say(PipelineState::Running, None);
             pipeline.status.update(|status| status.checkpoint = Some((self.epoch, bytes, now)));
         }
         let kept: Vec<Epoch> = self.checkpoints.kept().iter().map(|kept| kept.epoch).collect();
-        self.holds.retain(|(epoch, ..)| kept.contains(epoch));
+        self.holds.retain(|held| kept.contains(&held.epoch));
+        // A sink that has committed nothing may still be written from the first epoch on.
+        let is_passed = self.outlets.iter().all(|it| it.status.borrow().position.committed > 0);
+        if let (Some(oldest), true) = (self.holds.front(), is_passed) {
+            self.looking.forget(&oldest.lookups)?;
+        }
         let held = self.held_offsets();
         self.hold(held).await
     }
@@ -121,9 +128,19 @@ impl Life<'_> {
         Ok(())
     }
 
+    /// What must be kept for a restart from a checkpoint taken now.
+    pub(super) fn hold_now(&self) -> Held {
+        Held {
+            epoch: self.epoch,
+            positions: self.positions.clone(),
+            epochs_from: self.epochs_from,
+            lookups: self.looking.holding(),
+        }
+    }
+
     pub(super) fn held_offsets(&self) -> (BTreeMap<u32, Offset>, Offset) {
         match self.holds.front() {
-            Some((_, positions, epochs_from)) => {
+            Some(Held { positions, epochs_from, .. }) => {
                 let next = positions.iter().map(|(partition, at)| (*partition, at.next)).collect();
                 (next, *epochs_from)
             }
