@@ -2,8 +2,8 @@
 //!
 //! The first digits say the phase: `T01` reading, `T02` shape, `T03` names and SQL, `T04`
 //! environment, `T05` not built yet. Codes are stable: a code is never used for something else.
-//! `T0303` to `T0307` are raised by the engine, and `T0313` where panels are compiled, which know them
-//! by their numbers.
+//! `T0303` to `T0307` are raised by the engine, `T0313` where panels are compiled, and `T0315` by
+//! sinks, which know them by their numbers.
 
 use thalweg_core::problem::{Place, Problem, Severity};
 

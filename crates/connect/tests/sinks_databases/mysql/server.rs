@@ -119,6 +119,7 @@ async fn connect(url: &str) -> MySqlConnection {
 
 /// A way to a server on which the answer to the second `COMMIT` of a connection is lost, and the
 /// connection with it: the first ends the opening of a sink. Returns the URL to use.
+#[expect(clippy::disallowed_methods, reason = "what a test starts ends with its runtime")]
 pub(crate) async fn losing_commits(url: &str) -> String {
     let (user, place) = url.rsplit_once('@').expect("the URL has a user");
     let (address, name) = place.rsplit_once('/').expect("the URL has a database");
