@@ -63,10 +63,7 @@ const TEMPLATES: [Template; 4] = [
     },
     Template {
         name: "binance-poll",
-        files: &[(
-            "thalweg.toml",
-            include_str!("../../../../examples/binance-poll/thalweg.toml"),
-        )],
+        files: &[("thalweg.toml", include_str!("../../../../examples/binance-poll/thalweg.toml"))],
         env: "",
         offline: with_simulated_prices,
     },
@@ -170,7 +167,8 @@ fn with_simulated_pages(text: &str) -> String {
 /// binance-poll with the prices of the built-in simulator.
 fn with_simulated_prices(text: &str) -> String {
     let polled = "binance.every   = \"5s\"\n";
-    let url = "binance.url     = \"simulator:\"             # built in; without this line the real one\n";
+    let url =
+        "binance.url     = \"simulator:\"             # built in; without this line the real one\n";
     text.replace(polled, &format!("{polled}{url}"))
 }
 
