@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use thalweg_core::schema::meta;
+use thalweg_core::schema::{Column, ColumnType, EpochUnit, meta};
 
-use super::lower::{lower_columns, lower_path};
+use super::lower::{Declared, is_column_name, lower_path};
 use super::{
     Columns, Connector, CsvFormat, FileInput, FilePlace, Format, JsonFormat, Keep, Location, Named,
     OnInvalid, S3, Source,
@@ -20,7 +20,7 @@ use crate::spanned::Spanned;
 
 /// The files of a table that nothing fills; none for any other table, and for one that is wrong.
 pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> {
-    let columns = lower_columns(entry);
+    let columns = lookup_columns(entry);
     let csv = entry.child("csv").written().map(|csv| {
         let format = CsvFormat {
             header: csv.value("header"),
@@ -85,6 +85,27 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         column_places: columns.places,
         named: Named::default(),
     })
+}
+
+/// The declared columns; the outer none when there are none, the inner when one of them is wrong.
+fn lookup_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
+    let members = entry.child("columns").members();
+    if members.is_empty() {
+        return None;
+    }
+    let column = |(name, entry): &(&Spanned<String>, Entry<'_>)| {
+        let (declared, select) = (entry.get::<Declared>("type"), entry.get("select"));
+        if !is_column_name(name, *entry) {
+            return None;
+        }
+        let Declared { kind, nullable } = declared?;
+        let unit = (kind == ColumnType::Timestamp).then_some(EpochUnit::Millis);
+        Some(Column { name: name.value.clone(), kind, nullable, select, unit, allow_nan: false })
+    };
+    let columns: Vec<Column> = members.iter().filter_map(column).collect();
+    let is_whole = columns.len() == members.len();
+    let places = members.iter().map(|(name, _)| Some(name.place.clone())).collect();
+    Some(is_whole.then(|| Columns { places, ..Columns::of_preset(columns) }))
 }
 
 /// Whether nothing fills the table.

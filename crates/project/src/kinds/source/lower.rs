@@ -436,7 +436,7 @@ impl Columns {
 }
 
 /// The declared columns; the outer none when there are none, the inner when one of them is wrong.
-pub(super) fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
+fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
     let members = entry.child("columns").members();
     if members.is_empty() {
         return None;
@@ -448,11 +448,19 @@ pub(super) fn lower_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
     Some((columns.len() == count).then_some(Columns { columns, places, cleaning }))
 }
 
-fn lower_column(name: &Spanned<String>, entry: Entry<'_>) -> Option<(Column, Cleaning)> {
-    if name.starts_with('_') || name.trim().is_empty() {
+/// Whether a column can be called so; else it is reported.
+pub(super) fn is_column_name(name: &Spanned<String>, entry: Entry<'_>) -> bool {
+    let is_name = !name.starts_with('_') && !name.trim().is_empty();
+    if !is_name {
         let message = format!("`{name}` cannot name a column");
         let problem = codes::problem(codes::BAD_NAME, message, name.place.clone());
         entry.report(problem.hint("Names that begin with `_` are columns of thalweg's own (S1)."));
+    }
+    is_name
+}
+
+fn lower_column(name: &Spanned<String>, entry: Entry<'_>) -> Option<(Column, Cleaning)> {
+    if !is_column_name(name, entry) {
         return None;
     }
     let select: Option<String> = entry.get("select");
@@ -502,9 +510,9 @@ fn holds(kind: ColumnType, clean: Clean) -> bool {
 }
 
 /// A type with its nullability.
-struct Declared {
-    kind: ColumnType,
-    nullable: bool,
+pub(super) struct Declared {
+    pub(super) kind: ColumnType,
+    pub(super) nullable: bool,
 }
 
 impl FromValue for Declared {
