@@ -121,7 +121,7 @@ fn the_example_is_lowered_as_it_is_written() {
     let hourly = project.stream("hourly").expect("a stream");
     assert_eq!(hourly.emit.as_deref(), Some(&Emit::Update));
     let batch = project.table("hourly_batch").expect("a table");
-    assert_eq!(batch.path, Path::new("/project/lake/hourly"));
+    assert_eq!(batch.place, TablePlace::Disk("/project/lake/hourly".into()));
     let TableInput::BatchOf { stream, over, replace } = &batch.input else { panic!("a batch") };
     assert_eq!((stream.as_str(), replace.as_str()), ("hourly", "date(window_start)"));
     assert_eq!((over[0].0.as_str(), over[0].1.as_str()), ("trades", "trades_history"));

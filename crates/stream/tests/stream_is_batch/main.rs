@@ -327,6 +327,8 @@ fn crash(setup: &Setup, query: &StreamQuery, mut program: Program, answers: &Ans
         epochs_from: 0,
         sides_from: BTreeMap::new(),
         models: BTreeMap::new(),
+        lookups: Default::default(),
+        route: Default::default(),
         query: String::new(),
     };
     let checkpoint =
