@@ -110,7 +110,5 @@ fn lookup_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
 
 /// Whether nothing fills the table.
 pub(crate) fn is_only_read(entry: Entry<'_>) -> bool {
-    ["from", "batch_of", "sql", "sql_file"]
-        .into_iter()
-        .all(|key| entry.child(key).written().is_none())
+    ["from", "batch_of"].into_iter().all(|key| entry.child(key).written().is_none())
 }
