@@ -57,6 +57,8 @@ pub(crate) struct Session<'a> {
     stalled_until: Option<Timestamp>,
     // How many messages are still to be sent in fragments.
     fragments: u64,
+    // Whether the client of a venue that replays has asked for anything.
+    has_asked: bool,
     // How many messages are still to be kept back, or to have a field more.
     skips: u64,
     fields: u64,
@@ -105,6 +107,7 @@ impl<'a> Session<'a> {
             quiet_since: exchange.env.clock.now(),
             stalled_until: None,
             fragments: 0,
+            has_asked: false,
             skips: 0,
             fields: 0,
             ends_at: None,
@@ -228,6 +231,7 @@ impl<'a> Session<'a> {
 
     fn is_subscribed(&self) -> bool {
         match &self.venue {
+            Some(_) if self.supply.is_some() => self.has_asked,
             Some(venue) => venue.is_subscribed(),
             None => !self.symbols.is_empty(),
         }
@@ -355,27 +359,28 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Tells the venue what the client says, and the client what the venue answers.
+    /// Tells the venue what the client says, and the client what the venue answers. A replay sends all
+    /// it has whatever is asked for, its own acknowledgements among it.
     async fn tell(&mut self, said: &str) -> Result<Option<Ending>, WebSocketError> {
         let now = self.exchange.env.clock.now();
-        let was_subscribed = self.is_subscribed();
-        let replies = self.venue.as_mut().map(|venue| venue.hear(said, now)).unwrap_or_default();
-        if let Some(Supply::Replay(replay)) = self.supply.as_deref_mut()
-            && !was_subscribed
-        {
-            replay.resume(now);
+        if let Some(Supply::Replay(replay)) = self.supply.as_deref_mut() {
+            if !self.has_asked {
+                replay.resume(now);
+            }
+            self.has_asked = true;
+            return Ok(None);
         }
+        let replies = self.venue.as_mut().map(|venue| venue.hear(said, now)).unwrap_or_default();
         self.reply(replies).await
     }
 
-    /// Gives the client what a venue answers; a replay has its own acknowledgements.
     async fn reply(
         &mut self,
         replies: impl IntoIterator<Item = Reply>,
     ) -> Result<Option<Ending>, WebSocketError> {
         for reply in replies {
             match reply {
-                Reply::Say(_) if self.supply.is_some() || self.stalled_until.is_some() => {}
+                Reply::Say(_) if self.stalled_until.is_some() => {}
                 Reply::Say(text) => self.send(text).await?,
                 Reply::Error(text) => self.send_error(text).await?,
                 Reply::Ignored => self.exchange.counters.requests_ignored.add(1),

@@ -104,7 +104,8 @@ impl IdWatch {
         };
         let key = match &rule.scope {
             IdScope::Key(path) => column("key", ColumnType::Text, path, false),
-            IdScope::Connection => column("key", ColumnType::Text, &rule.id, true),
+            // There is but one; the column only stands in its place.
+            IdScope::Connection => column("key", ColumnType::Bigint, &rule.id, true),
         };
         let config = JsonConfig {
             columns: vec![key, column("id", ColumnType::Bigint, &rule.id, false)],

@@ -223,7 +223,7 @@ impl Venue for Coinbase {
     }
 
     fn idle(&mut self, now: Timestamp, _quiet_since: Timestamp, is_replay: bool) -> Idle {
-        if !self.has_subscribed {
+        if !self.has_subscribed && !is_replay {
             let cut_at = self.connected_at.plus(SUBSCRIBE_WAIT);
             return if cut_at <= now { Idle::Cut } else { Idle::Wait(cut_at) };
         }

@@ -136,14 +136,14 @@ decimal.getcontext().prec = 60
 path, rows_of = sys.argv[1], eval('lambda m: ' + sys.argv[2])
 messages, decoded, rows = 0, 0, []
 for line in (gzip.open if path.endswith('.gz') else open)(path, 'rt'):
-    if re.match('wss://|configuration', line): continue
+    if not line.strip() or re.match('wss://|configuration', line): continue
     if line.startswith('{"t":'):
         line = json.loads(line)
         if line['t'] != 'recv': continue
         line = line['data']
     found = rows_of(json.loads(line[re.search('[{[]', line).start():]))
     messages, decoded, rows = messages + 1, decoded + bool(found), rows + found
-sums = [format(sum(decimal.Decimal(row[at]) for row in rows).normalize(), 'f') for at in (0, 1)]
+sums = [format(sum((decimal.Decimal(row[at]) for row in rows), decimal.Decimal()).normalize(), 'f') for at in (0, 1)]
 print(json.dumps([messages, decoded, len(rows)] + sums))"#;
 
 #[test]
