@@ -64,7 +64,7 @@ pub(super) fn lookups(wiring: &Wiring<'_>) -> Lookups {
         let Some((kept, columns)) = kept else { continue };
         let table = KeptRows {
             table: Arc::clone(kept),
-            schema: visible(&with_folders(table, columns)),
+            schema: with_folders(table, columns),
             planner: checked.planner.clone(),
             clock: wiring.env.clock.clone(),
             bytes_max: bytes_max(project),
@@ -164,7 +164,11 @@ impl LookupFiles {
                 )?
             }
         };
-        let schema = visible(intake.schema());
+        // Of a source all columns, hidden ones too: so it stands in the plans of streams.
+        let schema = match self.must_decode {
+            true => visible(intake.schema()),
+            false => Arc::clone(intake.schema()),
+        };
         let mut batches = Vec::new();
         let mut bytes = 0;
         for mut input in inputs.into_values() {
