@@ -23,10 +23,11 @@ pub(crate) async fn end(child: &mut Child, grace: Duration) {
     }
 }
 
-/// Sends a signal to a process group, by the shell's own `kill`: there is none in the standard library.
+/// Sends a signal to a process group, by the shell's own `kill`: there is none in the standard
+/// library. `-s`: the shells differ in what may follow `kill -TERM`.
 async fn signal(group: u32, name: &str) {
     let mut kill = Command::new("sh");
-    kill.arg("-c").arg(format!("kill -{name} -- -{group}"));
+    kill.arg("-c").arg(format!("kill -s {name} -- -{group}"));
     kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A group that is gone is what was wanted.
     let _ = kill.status().await;

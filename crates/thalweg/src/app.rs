@@ -339,8 +339,13 @@ impl App {
         });
         let mut failed = Ok(());
         for task in running {
-            if let Ok(Err(error)) = task.await {
-                failed = Err(error);
+            match task.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failed = Err(error),
+                Err(error) => {
+                    let message = "a pipeline broke down; what it said is above";
+                    failed = Err(Error::internal(message).with_source(error));
+                }
             }
         }
         if self.request.drain.is_some() {

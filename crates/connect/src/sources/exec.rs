@@ -29,7 +29,9 @@ use thalweg_core::time::Timestamp;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
+
+use crate::group;
 
 /// How much of a line that is too long is kept.
 const HEAD_BYTES: usize = 64 << 10;
@@ -179,7 +181,7 @@ impl Exec {
                 Error::unavailable(format!("`{program}` cannot be waited for")).with_source(error)
             })?,
             Err(_) => {
-                end_group(&mut running.child, Duration::ZERO).await;
+                group::end(&mut running.child, Duration::ZERO).await;
                 return Err(Error::unavailable(format!(
                     "`{program}` closed its output and did not end"
                 )));
@@ -280,33 +282,6 @@ async fn log_lines(source: String, errors: impl AsyncRead + Unpin, said: Arc<Mut
     }
 }
 
-/// Asks the group of a program to end, and kills it when it does not.
-async fn end_group(child: &mut Child, grace: Duration) {
-    let Some(group) = child.id() else { return };
-    if !grace.is_zero() {
-        signal(group, "TERM").await;
-        if timeout(grace, child.wait()).await.is_ok() {
-            // Those it has started may still be there.
-            signal(group, "KILL").await;
-            return;
-        }
-    }
-    signal(group, "KILL").await;
-    if let Err(error) = child.wait().await {
-        warn!(%error, "a program could not be waited for");
-    }
-}
-
-/// Sends a signal to a process group. By the shell's own `kill`: there is none in the standard
-/// library, and no `unsafe` here.
-async fn signal(group: u32, name: &str) {
-    let mut kill = Command::new("sh");
-    kill.arg("-c").arg(format!("kill -{name} -- -{group}"));
-    kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // A group that is gone is what was wanted.
-    let _ = kill.status().await;
-}
-
 #[async_trait]
 impl Source for Exec {
     async fn connect(&mut self) -> Result<()> {
@@ -330,7 +305,7 @@ impl Source for Exec {
 
     async fn disconnect(&mut self) {
         if let Some(mut running) = self.running.take() {
-            end_group(&mut running.child, self.config.grace).await;
+            group::end(&mut running.child, self.config.grace).await;
         }
     }
 

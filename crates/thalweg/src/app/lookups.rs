@@ -24,6 +24,7 @@ use thalweg_stream::program::visible;
 use thalweg_stream::sql::rewrite::Mode;
 use thalweg_stream::sql::{Named, Names, Planner};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::sources::{self, Places};
 use crate::check::Checked;
@@ -64,7 +65,7 @@ pub(super) fn lookups(wiring: &Wiring<'_>) -> Lookups {
         let Some((kept, columns)) = kept else { continue };
         let table = KeptRows {
             table: Arc::clone(kept),
-            schema: visible(&with_folders(table, columns)),
+            schema: with_folders(table, columns),
             planner: checked.planner.clone(),
             clock: wiring.env.clock.clone(),
             bytes_max: bytes_max(project),
@@ -97,11 +98,16 @@ fn too_large(name: &str, bytes_max: usize) -> Error {
 }
 
 fn files(wiring: &Wiring<'_>, source: &Source, must_decode: bool) -> LookupFiles {
+    let mut env = wiring.env.clone();
+    if wiring.places.are_given() {
+        // What a test expects is read when its run is over.
+        env.shutdown = CancellationToken::new();
+    }
     LookupFiles {
         source: source.clone(),
         must_decode,
         planner: wiring.checked.planner.clone(),
-        env: wiring.env.clone(),
+        env,
         log: Arc::clone(wiring.log),
         places: wiring.places.clone(),
         bytes_max: bytes_max(wiring.project),
@@ -164,7 +170,11 @@ impl LookupFiles {
                 )?
             }
         };
-        let schema = visible(intake.schema());
+        // Of a source all columns, hidden ones too: so it stands in the plans of streams.
+        let schema = match self.must_decode {
+            true => visible(intake.schema()),
+            false => Arc::clone(intake.schema()),
+        };
         let mut batches = Vec::new();
         let mut bytes = 0;
         for mut input in inputs.into_values() {

@@ -80,7 +80,7 @@ fn adds_up(project: &Project, database: &Database) {
         let found: Vec<i64> = rows.iter().map(|id| id.parse().expect("a number")).collect();
         assert_eq!(found, expected.iter().copied().collect::<Vec<_>>(), "{table}");
     }
-    for (arm, expected) in [("usa", &usa), ("alerts", &alerts)] {
+    for (arm, expected) in [("usa", &usa), ("alerts", &alerts), ("alert_files", &alerts)] {
         assert_eq!(&ids(&project.rows(&format!("SELECT id FROM {arm}"))), expected, "{arm}");
     }
 }

@@ -72,6 +72,41 @@ fn the_tests_of_market_lambda_pass_without_secrets_or_network() {
 }
 
 #[test]
+fn arms_and_lookups_are_tested_with_what_is_given_and_with_their_files() {
+    let project = Project::new(LOOKED_UP);
+    project.write("cities.csv", "city|size\nBonn|3\n");
+    let said = test(&project, &[]).ended_with(0);
+    assert_eq!(said.stderr, "1 passed\n", "{}", said.stdout);
+}
+
+/// A route by a lookup in a file, and a stream that looks up in a source, which is given.
+const LOOKED_UP: &str = r#"
+[project]
+name = "looked_up"
+[source.people]
+file.path = "people.csv"
+format.csv = {}
+columns = { id = "bigint not null", city = "text" }
+[source.towns]
+file.path = "towns.csv"
+format.csv = {}
+columns = { city = "text", land = "text" }
+[table.cities]
+csv = { path = "cities.csv", delimiter = "|" }
+[route.split]
+from = "people"
+arms = [{ name = "here", topic = "here-ones", when = "city IN (SELECT city FROM cities)" }, { name = "away" }]
+[stream.lands]
+sql = "SELECT p.id, t.land FROM people p JOIN towns t ON p.city = t.city"
+[test.splits]
+given.people = [{ id = 1, city = "Bonn" }, { id = 2, city = "Rom" }]
+given.towns = [{ city = "Rom", land = "IT" }]
+expect.here = [{ id = 1 }]
+expect.away = [{ id = 2 }]
+expect.lands = [{ id = 2, land = "IT" }]
+"#;
+
+#[test]
 fn what_a_feed_sends_goes_the_real_way() {
     let project = Project::new(SHOP);
     project.write("messages.ndjson", MESSAGES);

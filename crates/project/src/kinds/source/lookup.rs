@@ -45,13 +45,10 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         return None;
     }
     let s3 = lower_s3(entry.child("s3"));
-    let is_bucket = |path: &Spanned<String>| path.starts_with("s3://");
-    let location = match path.read_spanned().filter(is_bucket) {
-        Some(_) => {
-            let url = path.read_secret()?.reveal().to_owned();
-            Location::S3(S3 { url, ..s3 })
-        }
-        None => lower_path(path)?,
+    let url = path.read_secret()?.reveal().to_owned();
+    let location = match url.starts_with("s3://") {
+        true => Location::S3(S3 { url, ..s3 }),
+        false => lower_path(path)?,
     };
     let columns = match columns {
         Some(columns) => columns?,
