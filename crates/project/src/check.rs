@@ -126,7 +126,7 @@ impl Checker<'_> {
                 self.text(&port.to_string(), node, keys, shape);
             }
             (shape, Value::Text(text)) if shape.is_text() => self.text(text, node, keys, shape),
-            (Shape::Rows, Value::List(rows)) => self.rows(rows, keys, key),
+            (Shape::Rows, Value::List(rows)) => self.rows(rows, key),
             (Shape::Rows, Value::Text(text)) => self.text(text, node, keys, shape),
             (Shape::Table, value) => {
                 let short = keys.key().short_for.and_then(|short| keys.children.get(short));
@@ -141,14 +141,14 @@ impl Checker<'_> {
     }
 
     /// Rows of a test: tables, whose columns the engine knows.
-    fn rows(&mut self, rows: &[Node], keys: &KeyNode, key: &Spanned<String>) {
+    fn rows(&mut self, rows: &[Node], key: &Spanned<String>) {
         for row in rows {
             if !matches!(row.value, Value::Table(_) | Value::Broken) {
                 let message =
                     format!("a row of `{key}` must be a table of its columns, not {}", row.noun());
                 self.report(
                     codes::problem(codes::WRONG_TYPE, message, row.place.clone())
-                        .label(format!("such as `{}`", keys.key().shape.example())),
+                        .label("such as `{ price = 1.5 }`"),
                 );
             }
         }

@@ -117,7 +117,7 @@ fn of_texts(
     let scale = parts.iter().map(|(_, scale)| *scale).max().unwrap_or(0);
     let before = parts.iter().map(|(before, _)| *before).max().unwrap_or(0);
     let is_constant = parts.iter().all(|(_, of)| *of == scale);
-    let precision = (before + scale + HEADROOM).max(PRECISION_MIN).min(38);
+    let precision = (before + scale + HEADROOM).clamp(PRECISION_MIN, 38);
     if (is_quoted || (is_constant && scale >= 2)) && before + scale <= 38 {
         let precision = u8::try_from(precision).unwrap_or(38);
         return (ColumnType::Decimal(precision, i8::try_from(scale).unwrap_or(0)), None);
@@ -190,7 +190,7 @@ fn digits(text: &str) -> Option<(usize, usize)> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let are_digits = |part: &str| part.bytes().all(|it| it.is_ascii_digit());
-    (are_digits(whole) && are_digits(fraction)).then(|| (whole.len(), fraction.len()))
+    (are_digits(whole) && are_digits(fraction)).then_some((whole.len(), fraction.len()))
 }
 
 /// A value as a number, for checks.
