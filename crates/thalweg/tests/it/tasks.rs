@@ -109,7 +109,7 @@ fn files_programs_and_requests_are_tasks_of_a_job() {
     assert_eq!(written, "meter,kwh\na,1.5\n\"b, c\",2.25\n");
     assert!(fs::read(project.path("out/all.parquet")).is_ok_and(|it| it.starts_with(b"PAR1")));
     let logs = ask(&["logs", done[0]["run"].as_str().expect("an id")]).stdout;
-    assert!(logs.contains("noted") && !logs.contains("secret"), "{logs}");
+    assert!(logs.contains("key=***") && !logs.contains("secret"), "{logs}");
 
     // The same key with every attempt, so that who is told twice can tell.
     let told: Vec<String> = requests.iter().take(2).collect();
