@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
 use datafusion::datasource::DefaultTableSource;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     Aggregate as AggregatePlan, Expr, Filter as FilterPlan, LogicalPlan, Projection, SubqueryAlias,
     Window, WindowFrameBound, WindowFunctionDefinition,
@@ -743,16 +744,48 @@ impl<'a> Walk<'a> {
         let Some(expression) = lookup::ask(expression.clone(), &mut self.questions)? else {
             return no(CORRELATED);
         };
+        let expression = evaluable(expression, schema, self.state)?;
         Ok(self.state.create_physical_expr(expression, schema)?)
     }
 
     fn lower(&self, expression: &Expr, input: &DFSchema) -> Result<LoweredAggregate, Refusal> {
         let context = PhysicalPlanningContext::default();
         let props = self.state.execution_props();
+        let expression = evaluable(expression.clone(), input, self.state)?;
         let builder =
-            LoweredAggregateBuilder::new(expression, input, input.as_arrow(), props, &context);
+            LoweredAggregateBuilder::new(&expression, input, input.as_arrow(), props, &context);
         Ok(builder.build()?)
     }
+}
+
+/// Functions that DataFusion evaluates only as what it simplifies them to.
+const ONLY_SIMPLIFIED: [&str; 6] =
+    ["coalesce", "nvl2", "arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"];
+
+/// The expression with those functions simplified.
+fn evaluable(
+    expression: Expr,
+    schema: &DFSchema,
+    state: &SessionState,
+) -> datafusion::common::Result<Expr> {
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(schema.clone()))
+        .with_config_options(Arc::clone(state.config_options()))
+        .build();
+    let simplified = expression.transform_up(|expression| match expression {
+        Expr::ScalarFunction(ScalarFunction { func, args })
+            if ONLY_SIMPLIFIED.contains(&func.name()) =>
+        {
+            Ok(match func.simplify(args, &context)? {
+                ExprSimplifyResult::Simplified(simple) => Transformed::yes(simple),
+                ExprSimplifyResult::Original(args) => {
+                    Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }))
+                }
+            })
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(simplified.data)
 }
 
 /// Whether a window function is ordered by arrival; what else there could be is refused.

@@ -37,7 +37,7 @@ use self::model::Fading;
 const QUERIES: &[(&str, bool)] = &[
     ("SELECT *, price * volume AS notional FROM trades", false),
     (
-        "SELECT symbol, upper(symbol) AS name, price FROM trades WHERE price > 10 AND volume IS NOT NULL",
+        "SELECT symbol, upper(symbol) AS name, coalesce(volume, price) AS size, price FROM trades WHERE price > 10 AND volume IS NOT NULL",
         false,
     ),
     (
@@ -77,7 +77,7 @@ const QUERIES: &[(&str, bool)] = &[
         false,
     ),
     (
-        "SELECT symbol, min(price) AS low, max(price) AS high, sum(volume) AS volume, count(*) AS n, avg(price) AS mean FROM trades GROUP BY symbol",
+        "SELECT symbol, min(price) AS low, max(price) AS high, sum(coalesce(volume, 0.0)) AS volume, count(*) AS n, avg(price) AS mean FROM trades GROUP BY symbol",
         true,
     ),
     (

@@ -32,6 +32,8 @@ impl Unpack {
             Self::Plain => out.extend_from_slice(piece),
             Self::Gzip(decoder) => {
                 decoder.write_all(piece)?;
+                // What it still holds would be missing at the end.
+                decoder.flush()?;
                 out.append(decoder.get_mut());
             }
         }
