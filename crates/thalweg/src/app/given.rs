@@ -59,7 +59,7 @@ enum Reads {
     /// Messages as the feed sends them.
     Messages,
     /// Frames of files, whose headers decoders ask for.
-    Files(Mutex<FileInput>),
+    Files(Box<Mutex<FileInput>>),
 }
 
 /// A row by the names of columns.
@@ -161,7 +161,7 @@ impl GivenSource {
         let said = vec![None; chunks.len()];
         let reads = match source.is_live() {
             true => Reads::Messages,
-            false => Reads::Files(Mutex::new(input)),
+            false => Reads::Files(Box::new(Mutex::new(input))),
         };
         let mut given = Self { source: source.clone(), reads, records: Arc::new([]) };
         given.receive(chunks, &said, now)?;

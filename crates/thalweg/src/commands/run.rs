@@ -58,6 +58,9 @@ fn rows_read(app: &App) -> u64 {
     sources.map(|pipeline| pipeline.status().read().source.rows_valid).sum()
 }
 
+/// Where a simulator is, for one sort of feed.
+type Base = Box<dyn Fn(&Running) -> String + Send>;
+
 /// Starts the built-in simulator for each feed that asks for it, and points the feed at it:
 /// `simulator:`, with a path where any address is polled, `simulator:/pages/prices`.
 pub(super) async fn simulate_feeds(env: &Env, project: &mut Project) -> Result<(), Error> {
@@ -66,7 +69,7 @@ pub(super) async fn simulate_feeds(env: &Env, project: &mut Project) -> Result<(
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             ..SimulatorConfig::default()
         };
-        let (url, base): (_, Box<dyn Fn(&Running) -> String + Send>) = match &mut source.connector {
+        let (url, base): (_, Base) = match &mut source.connector {
             Connector::Finnhub(finnhub) => {
                 config.token = Token::new(finnhub.token.reveal());
                 (&mut finnhub.url, Box::new(Running::finnhub_url))

@@ -108,8 +108,7 @@ fn chosen<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&'a Test>, F
         };
         return Err(Failure { error, code: 2 });
     }
-    let is_chosen =
-        |test: &&Test| names.is_empty() || names.iter().any(|name| test.name.value == *name);
+    let is_chosen = |test: &&Test| names.is_empty() || names.contains(&test.name.value);
     Ok(project.tests.iter().filter(is_chosen).collect())
 }
 
