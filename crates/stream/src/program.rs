@@ -4,6 +4,7 @@
 //! What a stream cannot do is refused here, in words, before anything starts. Two streams may share
 //! their beginning: each runs it, since a pipeline is one stream (S8).
 
+mod evaluable;
 mod forecasts;
 mod joins;
 mod origin;
@@ -13,13 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
 use datafusion::datasource::DefaultTableSource;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     Aggregate as AggregatePlan, Expr, Filter as FilterPlan, LogicalPlan, Projection, SubqueryAlias,
     Window, WindowFrameBound, WindowFunctionDefinition,
@@ -50,6 +50,7 @@ use crate::sql::problems::{Text, from_datafusion, refused};
 use crate::sql::rewrite::{Mode, is_hidden};
 use crate::sql::{Names, Planner};
 
+use self::evaluable::evaluable;
 pub use self::forecasts::prepare_forecasts;
 pub use self::routes::{Conditions, arm_sql, check_condition, prepare_route};
 
@@ -756,36 +757,6 @@ impl<'a> Walk<'a> {
             LoweredAggregateBuilder::new(&expression, input, input.as_arrow(), props, &context);
         Ok(builder.build()?)
     }
-}
-
-/// Functions that DataFusion evaluates only as what it simplifies them to.
-const ONLY_SIMPLIFIED: [&str; 6] =
-    ["coalesce", "nvl2", "arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"];
-
-/// The expression with those functions simplified.
-fn evaluable(
-    expression: Expr,
-    schema: &DFSchema,
-    state: &SessionState,
-) -> datafusion::common::Result<Expr> {
-    let context = SimplifyContext::builder()
-        .with_schema(Arc::new(schema.clone()))
-        .with_config_options(Arc::clone(state.config_options()))
-        .build();
-    let simplified = expression.transform_up(|expression| match expression {
-        Expr::ScalarFunction(ScalarFunction { func, args })
-            if ONLY_SIMPLIFIED.contains(&func.name()) =>
-        {
-            Ok(match func.simplify(args, &context)? {
-                ExprSimplifyResult::Simplified(simple) => Transformed::yes(simple),
-                ExprSimplifyResult::Original(args) => {
-                    Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }))
-                }
-            })
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    Ok(simplified.data)
 }
 
 /// Whether a window function is ordered by arrival; what else there could be is refused.

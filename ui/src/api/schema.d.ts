@@ -633,6 +633,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sources/{source}/records": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes records for a source with `push = true`: one JSON value, or an array of them. They are on
+         *     stable storage when this answers.
+         */
+        post: operations["push"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sources/{source}/resume": {
         parameters: {
             query?: never;
@@ -795,6 +815,23 @@ export interface paths {
         };
         /** Rows of `system.topics`: topics of the log. */
         get: operations["list_topics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/topics/{topic}/records": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Records of a topic, from a place on. */
+        get: operations["records"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1084,6 +1121,24 @@ export interface components {
              */
             version: number;
         };
+        /** @description What was taken. */
+        PushedRecords: {
+            /**
+             * Format: int64
+             * @description Offset of the first; none when there was none.
+             */
+            first_offset?: number | null;
+            /**
+             * Format: int64
+             * @description Offset of the last; none when there was none.
+             */
+            last_offset?: number | null;
+            /**
+             * Format: int64
+             * @description How many records.
+             */
+            records: number;
+        };
         /** @description From where a run is run again. */
         RetryRequest: {
             /** @description A task that is run again with all that comes after it, even if it succeeded. */
@@ -1146,6 +1201,43 @@ export interface components {
             at: string;
             /** @description What it says. */
             text: string;
+        };
+        /** @description One record. */
+        TopicRecord: {
+            /** @description Its headers, in order: name and value as text. */
+            headers: [
+                string,
+                string | null
+            ][];
+            /** @description Its key as text; none without one. */
+            key?: string | null;
+            /**
+             * Format: int64
+             * @description Its offset.
+             */
+            offset: number;
+            /**
+             * Format: int32
+             * @description Its partition.
+             */
+            partition: number;
+            /** @description Its time, RFC 3339 in UTC. */
+            timestamp: string;
+            /** @description Its value as text; none without one. */
+            value?: string | null;
+            /** @description The value as base64, where it is no text. */
+            value_base64?: string | null;
+        };
+        /** @description Records of a topic. */
+        TopicRecords: {
+            /** @description Offset at which each partition goes on, by its number. */
+            next: {
+                [key: string]: number;
+            };
+            /** @description The records, by time; those of one partition in their order. */
+            records: components["schemas"]["TopicRecord"][];
+            /** @description The topic. */
+            topic: string;
         };
         /** @description Which versions of a table stay readable. */
         VacuumRequest: {
@@ -2486,6 +2578,42 @@ export interface operations {
             };
         };
     };
+    push: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description a source that takes what is posted */
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": unknown;
+            };
+        };
+        responses: {
+            /** @description what was taken */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PushedRecords"];
+                };
+            };
+            /** @description a problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     resume_source: {
         parameters: {
             query?: never;
@@ -2837,6 +2965,45 @@ export interface operations {
                     "application/x-ndjson": string;
                     "text/csv": string;
                     "application/vnd.apache.arrow.stream": string;
+                };
+            };
+            /** @description a problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    records: {
+        parameters: {
+            query?: {
+                /** @description `beginning`, `-N` for the newest N, an offset, or an instant; `-100`, when absent. */
+                from?: string;
+                /** @description One partition; all, when absent. */
+                partition?: number;
+                /** @description Most records; 100, when absent. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description a topic of the log */
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the records */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicRecords"];
                 };
             };
             /** @description a problem */

@@ -13,17 +13,25 @@ const LINES_MAX: usize = 800;
 const LINES_AIM: usize = 500;
 
 /// Files beyond [`LINES_AIM`], and why they are one file.
-const LONG: [(&str, &str); 7] = [
+const LONG: [(&str, &str); 12] = [
     (
         "crates/connect/src/codecs/columns.rs",
         "the casts from carried to declared types, side by side",
     ),
     ("crates/connect/tests/sources/file.rs", "cases of one input, told by one check"),
+    (
+        "crates/project/src/kinds/source/lower.rs",
+        "every connector and format of a source, side by side",
+    ),
     ("crates/stream/src/delivery.rs", "one protocol between a pipeline and its sink"),
+    ("crates/stream/src/engine.rs", "one way from a statement to rows, with all it can read"),
     ("crates/stream/src/pipeline/run.rs", "one life of a pipeline is read from start to end"),
     ("crates/stream/src/program.rs", "one walk over a plan: a node of it, an operator"),
     ("crates/stream/src/sql/rewrite.rs", "the additions to SQL share one walk over a statement"),
+    ("crates/thalweg/src/app/pipelines.rs", "what each pipeline of a project is made of"),
     ("crates/thalweg/src/app/system.rs", "the columns of each system table beside what fills it"),
+    ("crates/thalweg/src/check.rs", "the order in which a project is typed"),
+    ("crates/thalweg/src/cli.rs", "every verb and option in one list"),
 ];
 
 /// What is not committed.

@@ -1,3 +1,5 @@
+//! What each venue says: its greetings, answers, heartbeats and messages.
+
 use serde_json::Value;
 
 use super::*;

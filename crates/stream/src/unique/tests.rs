@@ -1,3 +1,5 @@
+//! Repeats are dropped as long as ids are remembered, through snapshots.
+
 use std::collections::HashSet;
 
 use arrow::array::{StringArray, TimestampMicrosecondArray};

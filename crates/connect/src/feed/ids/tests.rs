@@ -1,3 +1,5 @@
+//! Ids and sequence numbers: what is missing, what comes again, what begins anew.
+
 use bytes::Bytes;
 use thalweg_core::frame::FrameSpan;
 
