@@ -114,7 +114,10 @@ make_server() {
     printf '%s\n' "CREATE USER thalweg@'%' IDENTIFIED BY '$password';" \
         "GRANT ALL ON *.* TO thalweg@'%' WITH GRANT OPTION;" "CREATE DATABASE thalweg;" |
         as_account tee "$folder/init.sql" >/dev/null
-    as_account mariadb-install-db --no-defaults --datadir="$folder/data" --skip-test-db \
+    # A server clears its folder for temporary files when it begins, so each has its own.
+    as_account mkdir -p "$folder/tmp"
+    as_account mariadb-install-db --no-defaults --datadir="$folder/data" \
+        --tmpdir="$folder/tmp" --skip-test-db \
         --auth-root-authentication-method=normal --skip-name-resolve \
         >>"$folder/install.log" 2>&1 ||
         { cat "$folder/install.log" >&2; fail "mariadb-install-db failed"; }
@@ -124,7 +127,7 @@ make_server() {
 try_port() {
     local init=
     [ -s "$folder/url" ] || init=--init-file="$folder/init.sql"
-    as_account mariadbd --no-defaults --datadir="$folder/data" --socket="$folder/socket" \
+    as_account mariadbd --no-defaults --datadir="$folder/data" --tmpdir="$folder/tmp" --socket="$folder/socket" \
         --pid-file="$folder/pid" --bind-address=127.0.0.1 --port="$port" --skip-log-bin \
         --innodb-flush-method=nosync --innodb-buffer-pool-size=64M --innodb-log-file-size=32M \
         --ssl-ca="$folder/ca.pem" --ssl-cert="$folder/server.pem" --ssl-key="$folder/server.key" \

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::project::Project;
-use crate::support::{Said, Simulator, recorded, run, thalweg};
+use crate::support::{Said, Simulator, recorded, run, thalweg, wait_for};
 
 const PROJECT: &str = "# mine\n[project]\nname = \"p\" # kept\n";
 
@@ -137,11 +137,17 @@ fn addresses_and_presets_are_sampled_and_their_secrets_kept_apart() {
 
     run(project.command("check", &[])).ended_with(0);
     assert!(text(&project).starts_with(PROJECT));
-    project.drain().ended_with(0);
+    // The feed never falls silent, so this is no drain.
+    let process = project.start(&["--http", "127.0.0.1:0"]);
+    wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
     for name in ["price", "coins", "ticks", "latest", "trades"] {
-        assert!(project.count(&format!("SELECT count(*) FROM {name}")) > 0, "{name}");
+        wait_for(&format!("rows of {name}"), || {
+            (project.count(&format!("SELECT count(*) FROM {name}")) > 0).then_some(())
+        });
         assert_eq!(project.ledger("source", name, "frames_quarantined"), 0, "{name}");
     }
+    process.terminate();
+    process.end().ended_with(0);
 }
 
 #[test]

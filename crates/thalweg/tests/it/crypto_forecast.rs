@@ -29,8 +29,9 @@ fn weeks_of_pages_train_models_judge_them_and_say_why() {
             (project.count(&sql) >= count).then_some(())
         });
     };
+    succeeded("nightly", 2);
     succeeded("model.next_price.train", 1);
-    for days in [3, 6] {
+    for days in [3, 4, 5, 6, 7] {
         succeeded("model.next_volatility.evaluate", days);
     }
     succeeded("model.next_volatility.train", 2);
