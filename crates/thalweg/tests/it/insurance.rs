@@ -84,7 +84,7 @@ fn every_recorded_file_is_counted_and_averaged_as_duckdb_does() {
         check_groups(file, &database, &format!("g{number}"), &expected);
 
         let query = format!(
-            "SELECT place, reason FROM system.quarantine WHERE source = 's{number}' \
+            "SELECT place, reason FROM system.quarantine WHERE name = 's{number}' \
              ORDER BY \"offset\""
         );
         let content = fs::read_to_string(project.path(&format!("{number}.csv"))).expect("text");
