@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use thalweg_core::Result;
 use thalweg_core::log::{FetchLimit, OffsetSpan};
-use thalweg_core::records::decode_frames;
+use thalweg_core::records::{self, decode_frames};
 use thalweg_core::store::{Expected, Store};
 use thalweg_core::time::Timestamp;
 use tracing::warn;
@@ -81,9 +81,13 @@ impl Feed {
         span: OffsetSpan,
     ) -> Result<Option<()>> {
         let Some(Ids { watch, .. }) = &mut self.ids else { return Ok(Some(())) };
-        // The log has given them their offsets; here they count from 0.
-        let read = decode_frames(self.partition.partition, batches, 0)?;
-        let rows = watch.look(&read.frames, span.last + 1)?;
+        let mut rows = Vec::new();
+        // The log has given them their offsets; here they count from 0, in each batch anew.
+        for batch in records::batches(batches) {
+            let batch = batches.slice_ref(batch?.bytes);
+            let read = decode_frames(self.partition.partition, &batch, 0)?;
+            rows.extend(watch.look(&read.frames, span.last + 1)?);
+        }
         let has_gaps = !rows.is_empty();
         for (_, gap) in &rows {
             warn!(source = self.name, key = gap.key, "{}", gap.reason);

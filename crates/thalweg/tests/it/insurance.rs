@@ -28,9 +28,9 @@ const INPUTS: [Input; 8] = [
     ("cost_sample.csv", ",", "StateCode", ("IssuerId", "bigint"), 6_667),
     ("area_sample.csv", ",", "StateCode", ("County", "double"), 6_667),
     ("cross_sample.csv", ",", "State", ("IssuerID_2016", "double"), 6_667),
-    ("network_sample.csv", ",", "StateCode", ("RowNumber", "bigint"), 2_548),
-    ("insurance.txt", "\t", "region", ("charges", "decimal(18,6)"), 892),
-    ("slcsp/plans.csv", ",", "metal_level", ("rate", "decimal(12,2)"), 22_239),
+    ("network_sample.csv", ",", "StateCode", ("VersionNum", "bigint"), 2_548),
+    ("insurance.txt", "\t", "region", ("charges", "double"), 892),
+    ("slcsp/plans.csv", ",", "metal_level", ("rate", "double"), 22_239),
     ("slcsp/zips.csv", ",", "state", ("rate_area", "int"), 51_541),
     ("slcsp/slcsp.csv", ",", "rate", ("zipcode", "int"), 50),
 ];
