@@ -24,6 +24,7 @@ use thalweg_core::{Error, Result};
 
 use crate::operators::FailedRow;
 use crate::operators::expressions::{engine_error, evaluate};
+use crate::program::evaluable::evaluable;
 use crate::sql::problems::{Text, from_datafusion};
 use crate::sql::{Names, Planner};
 
@@ -134,6 +135,7 @@ fn prepare_check(
     };
     let expression = planner.state().create_logical_expr(sql, schema).map_err(problem)?;
     let expression = crate::sql::rewrite::now_is_received_at(expression).map_err(problem)?;
+    let expression = evaluable(expression, schema, planner.state()).map_err(problem)?;
     let check = planner.state().create_physical_expr(expression, schema).map_err(problem)?;
     let data_type = check.data_type(schema.as_arrow()).map_err(problem)?;
     if data_type != arrow::datatypes::DataType::Boolean {

@@ -4,7 +4,7 @@
 //! What a stream cannot do is refused here, in words, before anything starts. Two streams may share
 //! their beginning: each runs it, since a pipeline is one stream (S8).
 
-mod evaluable;
+pub(crate) mod evaluable;
 mod forecasts;
 mod joins;
 mod origin;

@@ -15,7 +15,7 @@ const ONLY_SIMPLIFIED: [&str; 6] =
     ["coalesce", "nvl2", "arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"];
 
 /// The expression with those functions simplified.
-pub(super) fn evaluable(expression: Expr, schema: &DFSchema, state: &SessionState) -> Result<Expr> {
+pub(crate) fn evaluable(expression: Expr, schema: &DFSchema, state: &SessionState) -> Result<Expr> {
     let context = SimplifyContext::builder()
         .with_schema(Arc::new(schema.clone()))
         .with_config_options(Arc::clone(state.config_options()))

@@ -290,7 +290,7 @@ impl Factory for Numbers {
             topic: "numbers.raw".to_owned(),
             event_time: "ts".to_owned(),
             max_ahead_micros: None,
-            checks: vec![("even".to_owned(), "v % 2 = 0".to_owned())],
+            checks: vec![("even".to_owned(), "coalesce(v, 1) % 2 = 0".to_owned())],
         };
         let decoder = Box::new(NumberDecoder { schema: schema() });
         let intake = Intake::new(&self.planner, config, decoder)?;
