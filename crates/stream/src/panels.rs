@@ -17,7 +17,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
 use datafusion::datasource::{DefaultTableSource, empty::EmptyTable};
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Projection,
@@ -297,7 +297,8 @@ fn instants<'a>(time: &'a Expr, schema: &DFSchema) -> Option<&'a Expr> {
     (inner.get_type(schema).ok()? == timestamp_type()).then_some(inner)
 }
 
-/// Whether a plan is one source, row by row, whoever reads it.
+/// Whether a plan is one source, row by row, whoever reads it. What it asks other relations must be
+/// lookups, which is for the stream to say.
 fn is_row_wise(plan: &LogicalPlan, is_source: &dyn Fn(&str) -> bool) -> Result<bool> {
     for expression in plan.expressions() {
         if depends_on_reader(&expression)? {
@@ -316,6 +317,10 @@ fn is_row_wise(plan: &LogicalPlan, is_source: &dyn Fn(&str) -> bool) -> Result<b
             [input] => is_row_wise(input, is_source),
             _ => Ok(false),
         },
+        LogicalPlan::Join(join) => {
+            Ok(is_row_wise(&join.left, is_source)?
+                && sources_read(&join.right, is_source)?.is_empty())
+        }
         _ => Ok(false),
     }
 }
@@ -335,10 +340,19 @@ fn has_parameter(expression: &Expr) -> Result<bool> {
 fn depends_on_reader(expression: &Expr) -> Result<bool> {
     expression.exists(|expression| {
         Ok(match expression {
-            Expr::Placeholder(_)
-            | Expr::ScalarSubquery(_)
-            | Expr::InSubquery(_)
-            | Expr::Exists(_) => true,
+            Expr::Placeholder(_) => true,
+            Expr::ScalarSubquery(subquery)
+            | Expr::InSubquery(InSubquery { subquery, .. })
+            | Expr::Exists(Exists { subquery, .. }) => {
+                let mut depends = false;
+                subquery.subquery.apply_with_subqueries(|node| {
+                    for expression in node.expressions() {
+                        depends |= depends_on_reader(&expression)?;
+                    }
+                    Ok(if depends { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+                })?;
+                depends
+            }
             Expr::ScalarFunction(function) => {
                 function.func.signature().volatility != Volatility::Immutable
             }

@@ -245,6 +245,29 @@ fn what_no_stream_can_run_is_told_and_reads_what_is_in_memory() {
 }
 
 #[test]
+fn a_panel_of_rows_that_were_looked_up_is_a_stream() {
+    let mut names = names();
+    for name in ["listed", "quoted"] {
+        names.insert(name, Named::Rows(schema()), Vec::new());
+    }
+    names.add_lookup("listed");
+    let sources = BTreeSet::from(["trades".to_owned()]);
+    let found = |sql: &str| compile(&Planner::new(), sql, &names, &sources).unwrap();
+    for sql in [
+        "SELECT count(*) FROM trades WHERE symbol IN (SELECT symbol FROM listed)",
+        "SELECT l.ts, count(*) FROM (SELECT t.symbol, l.volume AS ts FROM trades t \
+         JOIN listed l ON t.symbol = l.symbol) l GROUP BY 1",
+    ] {
+        let found = found(sql);
+        assert_eq!((found.streams.len(), found.direct.len()), (1, 0), "{sql}: {:?}", found.refusals);
+        assert!(found.streams[0].1.lookups.contains("listed"), "{sql}");
+    }
+    let live = found("SELECT count(*) FROM trades WHERE symbol IN (SELECT symbol FROM quoted)");
+    assert_eq!((live.streams.len(), live.direct.len()), (0, 1));
+    assert!(live.refusals[0].contains("quoted"), "{:?}", live.refusals);
+}
+
+#[test]
 fn equal_panels_are_one_stream_whatever_is_chosen_above_them() {
     let planner = Planner::new();
     let fingerprint = |sql: &str| compiled(&planner, sql).streams.remove(0).0;

@@ -151,7 +151,7 @@ impl TypedValue {
                 let apart = (a - b).abs();
                 a == b
                     || (a.is_nan() && b.is_nan())
-                    || apart <= FLOAT_TOLERANCE * a.abs().max(b.abs())
+                    || (apart.is_finite() && apart <= FLOAT_TOLERANCE * a.abs().max(b.abs()))
             }
             (Self::Boolean(a), Self::Boolean(b)) => a == b,
             (Self::Integer(a), Self::Integer(b))

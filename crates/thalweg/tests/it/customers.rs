@@ -80,6 +80,10 @@ fn adds_up(project: &Project, database: &Database) {
         let found: Vec<i64> = rows.iter().map(|id| id.parse().expect("a number")).collect();
         assert_eq!(found, expected.iter().copied().collect::<Vec<_>>(), "{table}");
     }
+    // The panels of its dashboard, whose rows were looked up as those of the arms.
+    let panels = "SELECT value FROM system.ledger WHERE part = 'stream' AND \"count\" = 'rows_in' \
+                  AND name LIKE 'panel.customers.%'";
+    assert_eq!(project.rows(panels), vec![json!({ "value": ROWS }); 3]);
     for (arm, expected) in [("usa", &usa), ("alerts", &alerts), ("alert_files", &alerts)] {
         assert_eq!(&ids(&project.rows(&format!("SELECT id FROM {arm}"))), expected, "{arm}");
     }
