@@ -17,6 +17,7 @@
 //! | `error` | | an error message |
 //! | `skip` | count, 1 | the next messages are not sent: their ids and numbers are missing |
 //! | `fields` | count, 10 | the next messages have a field that nobody knows |
+//! | `twice` | count, 10 | the next messages have their first key once more, in front, with null |
 //! | `shutdown` | | Binance says that it shuts down, and ends the connection 10 s later |
 //! | `fragments` | count, 10 | the next messages come in two frames each, with a ping between |
 //! | `refuse` | length, 5 s | connects are answered with HTTP 503; open connections stay |
@@ -34,7 +35,7 @@
 //! | `layout` | length, 60 s | the table of prices has another header |
 //!
 //! `random@2m` adds faults at random times, 2 minutes apart on average: any of the above but
-//! `utf8`, `oversized`, `fragments`, `skip`, `fields`, `shutdown`, `http200`, `http401` and those of REST and pages. For those a
+//! `utf8`, `oversized`, `fragments`, `skip`, `fields`, `twice`, `shutdown`, `http200`, `http401` and those of REST and pages. For those a
 //! time `#500` is the answer before which 500 have been given.
 //!
 //! A fault of an open connection waits for one that has subscribed, and, unless it ends the
@@ -109,6 +110,8 @@ pub enum Fault {
     Skip(u64),
     /// `fields`, and in how many messages.
     Fields(u64),
+    /// `twice`, and in how many messages.
+    Twice(u64),
     /// `shutdown`.
     Shutdown,
     /// `refuse`, and how long.
@@ -145,7 +148,7 @@ const COUNT_MAX: u64 = 100_000;
 /// Shortest average time between random faults.
 const RANDOM_EVERY_MIN: Duration = Duration::from_secs(1);
 
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     "stall",
     "close",
     "reset",
@@ -158,6 +161,7 @@ const NAMES: [&str; 27] = [
     "fragments",
     "skip",
     "fields",
+    "twice",
     "shutdown",
     "refuse",
     "http200",
@@ -259,6 +263,7 @@ impl Fault {
             "fragments" => count(10).map(Self::Fragments),
             "skip" => count(1).map(Self::Skip),
             "fields" => count(10).map(Self::Fields),
+            "twice" => count(10).map(Self::Twice),
             "shutdown" => alone(Self::Shutdown),
             "refuse" => length(5).map(Self::Refuse),
             "http200" => length(5).map(Self::PlainPage),
@@ -378,6 +383,7 @@ impl fmt::Display for PlannedFault {
             Fault::Fragments(count) => write!(f, "fragments@{at}:{count}"),
             Fault::Skip(count) => write!(f, "skip@{at}:{count}"),
             Fault::Fields(count) => write!(f, "fields@{at}:{count}"),
+            Fault::Twice(count) => write!(f, "twice@{at}:{count}"),
             Fault::Shutdown => write!(f, "shutdown@{at}"),
             Fault::Refuse(length) => write!(f, "refuse@{at}:{}", Length(length)),
             Fault::PlainPage(length) => write!(f, "http200@{at}:{}", Length(length)),

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::ending::GOODBYE_WAIT;
 pub(crate) use self::ending::{Ending, leave};
 use self::finnhub::{PING, TOO_MANY_SYMBOLS};
-use self::frames::{GARBAGE, INVALID_UTF8, frame, oversized, with_field};
+use self::frames::{GARBAGE, INVALID_UTF8, frame, oversized, with_field, with_key_twice};
 use crate::exchange::Exchange;
 use crate::faults::Fault;
 use crate::market::{Batch, Market, Said};
@@ -62,6 +62,7 @@ pub(crate) struct Session<'a> {
     // How many messages are still to be kept back, or to have a field more.
     skips: u64,
     fields: u64,
+    twice: u64,
     // When it ends, once it has said so.
     ends_at: Option<Timestamp>,
     // How often the last message is still to be sent again.
@@ -110,6 +111,7 @@ impl<'a> Session<'a> {
             has_asked: false,
             skips: 0,
             fields: 0,
+            twice: 0,
             ends_at: None,
             repeats: 0,
             last: None,
@@ -307,6 +309,7 @@ impl<'a> Session<'a> {
             Fault::Fragments(count) => self.fragments = count,
             Fault::Skip(count) => self.skips = count,
             Fault::Fields(count) => self.fields = count,
+            Fault::Twice(count) => self.twice = count,
             Fault::Shutdown => {
                 if let Some(text) = self.venue.as_ref().and_then(|venue| venue.farewell(now)) {
                     self.send(text).await?;
@@ -402,6 +405,10 @@ impl<'a> Session<'a> {
         if self.fields > 0 {
             self.fields -= 1;
             message.text = with_field(&message.text);
+        }
+        if self.twice > 0 {
+            self.twice -= 1;
+            message.text = with_key_twice(&message.text);
         }
         if self.fragments > 0 {
             self.fragments -= 1;

@@ -305,8 +305,7 @@ impl Checkpoints {
         kept.retain(|kept| kept.epoch != epoch);
         kept.push(Kept { epoch, file, bytes: size });
         let passed = checkpoint.head.sinks.values().map(|sink| sink.committed).min();
-        let passed = passed.unwrap_or(epoch);
-        let first_needed = kept.iter().rposition(|kept| kept.epoch <= passed).unwrap_or(0);
+        let first_needed = first_needed(&kept, passed.unwrap_or(epoch));
         let mut dropped: Vec<Kept> = kept.drain(..first_needed).collect();
         if kept.len() > KEPT_MAX {
             // The oldest and the newest matter most; thin out between them.
@@ -324,4 +323,14 @@ impl Checkpoints {
         }
         Ok(size)
     }
+
+    /// Whether a checkpoint that knows that every sink has passed `passed` would make others needless.
+    pub fn are_outlived(&self, passed: Epoch) -> bool {
+        first_needed(&self.kept, passed) > 0
+    }
+}
+
+/// The newest one that every sink has passed.
+fn first_needed(kept: &[Kept], passed: Epoch) -> usize {
+    kept.iter().rposition(|kept| kept.epoch <= passed).unwrap_or(0)
 }

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use thalweg_core::Error;
 use thalweg_core::env::{Clock, Env};
+use thalweg_core::problem::{Problem, Severity};
 use thalweg_log::OsDisk;
 use thalweg_project::{Loaded, Project};
 use tokio_util::sync::CancellationToken;
@@ -174,13 +175,29 @@ pub(crate) fn load(dir: &Path) -> Loaded {
     Project::load(dir, &|name| std::env::var(name).ok())
 }
 
-/// Loads and types a project; its problems are printed, and the first thing that keeps it from
-/// running ends the command.
+/// Types a project; its problems are printed, and those that keep it from running end the command.
 pub(crate) fn load_checked(
-    mut loaded: Loaded,
+    loaded: Loaded,
     is_colored: bool,
 ) -> Result<(Project, crate::check::Checked), Failure> {
+    checked(loaded, is_colored, |_| true)
+}
+
+/// As [`load_checked`], without the warnings: who reads has been told when it was started.
+pub(crate) fn load_to_read(
+    loaded: Loaded,
+    is_colored: bool,
+) -> Result<(Project, crate::check::Checked), Failure> {
+    checked(loaded, is_colored, |problem| problem.severity == Severity::Error)
+}
+
+fn checked(
+    mut loaded: Loaded,
+    is_colored: bool,
+    is_told: impl Fn(&Problem) -> bool,
+) -> Result<(Project, crate::check::Checked), Failure> {
     let checked = crate::check::check(&mut loaded);
+    loaded.problems.retain(is_told);
     if !loaded.problems.is_empty() {
         eprint!("{}", thalweg_project::render(&loaded.problems, &loaded.sources, is_colored));
     }

@@ -26,6 +26,15 @@ pub(super) fn with_field(text: &Bytes) -> Bytes {
     }
 }
 
+/// A message whose first key stands there twice, first with null, if it is an object that has one.
+pub(super) fn with_key_twice(text: &Bytes) -> Bytes {
+    let key = text.strip_prefix(b"{\"").and_then(|rest| rest.split(|byte| *byte == b'"').next());
+    match key {
+        Some(key) => [&b"{\""[..], key, b"\":null,", &text[1..]].concat().into(),
+        None => text.clone(),
+    }
+}
+
 /// The message of the fault `oversized`.
 pub(super) fn oversized() -> Bytes {
     let (head, tail) = (br#"{"padding":""#, br#"","type":"trade"}"#);

@@ -9,7 +9,7 @@ use thalweg_core::Error;
 use thalweg_core::query::Query;
 
 use super::place::{Place, of_server};
-use super::{Failure, load, load_checked, machine, unreachable_server};
+use super::{Failure, load, load_to_read, machine, unreachable_server};
 use crate::app::{App, Request};
 use crate::cli::{Dir, Format, QuarantineVerb, SqlArgs};
 use crate::client::Client;
@@ -87,7 +87,7 @@ pub(super) async fn query(place: &Place, sql: &str) -> Result<Vec<RecordBatch>, 
     if let Some(server) = place.server() {
         return query_server(place, &server, sql).await;
     }
-    let (project, checked) = load_checked(load(&place.dir), place.is_colored)?;
+    let (project, checked) = load_to_read(load(&place.dir), place.is_colored)?;
     let request = Request { data: place.data.clone(), drain: None, http: None, given: None };
     let app = match App::open(project, checked, machine(None), request).await {
         Ok(app) => Arc::new(app),

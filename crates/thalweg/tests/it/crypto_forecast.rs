@@ -83,7 +83,13 @@ fn weeks_of_pages_train_models_judge_them_and_say_why() {
     let predicted = "SELECT count(*) FROM next_volatility WHERE prediction BETWEEN lower AND upper";
     assert!(project.count(predicted) > 0);
     let coins = project.count("SELECT count(*) FROM latest(coins)");
-    assert_eq!(project.count("SELECT count(*) FROM latest_prices"), coins);
+    // The endpoint `get_latest_scraped_data` of the original.
+    let latest = project.get("/api/v1/views/latest_prices");
+    assert_eq!(latest["row_count"], coins, "{latest}");
+    let names = ["name", "price", "change_24h", "volume_24h", "market_cap", "datetime"];
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(latest["columns"][number]["name"], *name, "{latest}");
+    }
     // No poll was left out, and none drifted: jitter moves each by at most 10 s.
     let missed = "SELECT CAST(round((to_unixtime(max(at)) - to_unixtime(min(at))) / 300.0) AS BIGINT) + 1 - count(*) \
                   FROM (SELECT DISTINCT _received_at AS at FROM coins)";

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -54,6 +55,23 @@ fn published(project: &Project, topic: &str) -> Vec<Value> {
     .json_lines()
 }
 
+/// The rows of a table's JSON files, read as any program would.
+fn json_files(folder: &Path) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for entry in fs::read_dir(folder).expect("the table has a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            let text = fs::read_to_string(&path).expect("a file is text");
+            rows.extend(
+                text.lines().map(|line| -> Value {
+                    serde_json::from_str(line).expect("a line is an object")
+                }),
+            );
+        }
+    }
+    rows
+}
+
 fn ids(rows: &[Value]) -> BTreeSet<i64> {
     rows.iter().map(|row| row["id"].as_i64().expect("an id")).collect()
 }
@@ -80,12 +98,14 @@ fn adds_up(project: &Project, database: &Database) {
         let found: Vec<i64> = rows.iter().map(|id| id.parse().expect("a number")).collect();
         assert_eq!(found, expected.iter().copied().collect::<Vec<_>>(), "{table}");
     }
-    // The panels of its dashboard, whose rows were looked up as those of the arms.
-    let panels = "SELECT value FROM system.ledger WHERE part = 'stream' AND \"count\" = 'rows_in' \
-                  AND name LIKE 'panel.customers.%'";
-    assert_eq!(project.rows(panels), vec![json!({ "value": ROWS }); 3]);
-    for (arm, expected) in [("usa", &usa), ("alerts", &alerts), ("alert_files", &alerts)] {
+    let files = [("usa_files", &usa), ("alert_files", &alerts)];
+    for (arm, expected) in [("usa", &usa), ("alerts", &alerts)].into_iter().chain(files) {
         assert_eq!(&ids(&project.rows(&format!("SELECT id FROM {arm}"))), expected, "{arm}");
+    }
+    for (folder, expected) in [("usa", &usa), ("alerts", &alerts)] {
+        let rows = json_files(&project.path("lake").join(folder));
+        assert_eq!(rows.len(), expected.len(), "{folder}: each row once");
+        assert_eq!(&ids(&rows), expected, "{folder}");
     }
 }
 
@@ -150,6 +170,13 @@ fn topics_are_shown_by_a_running_server_and_beside_a_stopped_one() {
         let said = ask(&project, &tail);
         (said.code == Some(0) && said.stdout.lines().count() as i64 == USA).then_some(said)
     });
+    // The panels of its dashboard are streams whose rows are looked up as those of the arms.
+    let panels = "SELECT max(value) AS rows FROM system.ledger \
+                  WHERE \"count\" = 'rows_in' AND name LIKE 'panel.customers.%.0' GROUP BY name";
+    wait_for("the panels have taken every row", || {
+        (project.rows(panels) == vec![json!({ "rows": ROWS }); 3]).then_some(())
+    });
+    assert_eq!(project.count("SELECT count(*) FROM usa"), USA);
     process.terminate();
     process.end().ended_with(0);
     let stopped = ask(&project, &tail).ended_with(0);

@@ -259,7 +259,7 @@ fn stop(running: Process, project: &Project) -> String {
 
 #[test]
 fn every_channel_of_every_venue_gives_rows() {
-    let simulator = Simulator::start(&["--rate", "400", "--faults", "fields@#50:50"]);
+    let simulator = Simulator::start(&["--rate", "400", "--faults", "fields@#50:50,twice@#150:50"]);
     let sources: Vec<String> = (0..)
         .zip(CHANNELS)
         .map(|(number, (venue, path, channel, symbol))| {

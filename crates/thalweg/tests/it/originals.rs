@@ -3,16 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
+use crate::postgres::Database;
 use crate::project::Project;
 use crate::support::{
     Simulator, assert_close_rows, assert_same_rows, capture, sorted, spark, wait_for,
 };
+use crate::tables::Hdfs;
 
 /// The tables of system B's batch layer, from the trades; its views keyed by symbol.
 const BATCH_LAYER: &str = r#"
@@ -115,6 +118,116 @@ print(json.dumps([names, rows, exchanges]))
     assert!(folders.contains(std::ffi::OsStr::new("date=2023-12-22")), "{folders:?}");
 }
 
+/// Days of trades from a Friday, so that models learn on the Monday that comes.
+const DAYS: i64 = 4;
+/// A trade each five minutes, of the one pair or the other.
+const TRADES: i64 = DAYS * 24 * 12;
+const FRIDAY: &str = "2023-12-29T00:00:00Z";
+const FRIDAY_MILLIS: i64 = 1_703_808_000_000;
+
+/// The speed layer's table with the columns that it had.
+const SPEED_LAYER: &str = "
+[stream.speed]
+sql = '''
+SELECT _offset AS id, 'trade' AS type, price AS p, symbol AS s, ts AS t, volume AS v,
+       percentage_change, absolute_price_change
+FROM changes
+'''
+";
+
+/// The message of a trade: prices swing, and the pairs take turns.
+fn message(number: i64) -> String {
+    let trade = json!({
+        "s": ["BINANCE:BTCUSDT", "AAPL"][number as usize % 2],
+        "p": 100.0 + (number % 97) as f64 / 4.0,
+        "v": 1.0 + (number % 7) as f64,
+        "t": FRIDAY_MILLIS + number * 300_000,
+    });
+    format!("{}\n", json!({ "type": "trade", "data": [trade] }))
+}
+
+#[test]
+fn nights_of_system_b_agree_in_both_layers_and_train_its_models() {
+    let database = Database::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let trades = folder.path().join("trades.ndjson");
+    // An hour of the day after lets the watermark pass the last night.
+    let count = TRADES + 12;
+    fs::write(&trades, (0..count).map(message).collect::<String>()).expect("the folder is ours");
+    let project = Project::market_from_file(&trades, Some("12/h"), &database.url);
+    let text = fs::read_to_string(project.path("thalweg.toml")).expect("the project");
+    let changed = text
+        .replace("= \"100ms\"", "= \"10m\"")
+        .replace("= \"200ms\"", "= \"10m\"")
+        .replace("from           = \"changes\"", "from = \"speed\"")
+        .replace("key            = [\"symbol\"]", "key = [\"s\"]")
+        .replace("horizon    = \"1m\"", "horizon    = \"10m\"")
+        .replace("min_rows = 2000", "min_rows = 300");
+    project.write("thalweg.toml", format!("{changed}{SPEED_LAYER}{BATCH_LAYER}"));
+    let clock = FRIDAY.replace("00Z", "30Z@max");
+    let process = project.start(&["--http", "127.0.0.1:0", "--clock", &clock]);
+    wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
+    let nights = || {
+        project.rows(
+            "SELECT day FROM system.runs WHERE job = 'nightly' AND state = 'succeeded' ORDER BY day",
+        )
+    };
+    // The first night is of the day before the trades begin.
+    for passed in 1..=DAYS as usize + 1 {
+        let what = format!("{passed} nights have had their run");
+        wait_for(&what, || (nights().len() >= passed).then_some(()));
+    }
+    let nights: Vec<_> = nights().iter().map(|row| row["day"].clone()).collect();
+    let expected = ["2023-12-28", "2023-12-29", "2023-12-30", "2023-12-31", "2024-01-01"];
+    assert_eq!(nights[..=DAYS as usize], expected, "S19");
+    wait_for("every trade is in the table", || {
+        (project.count("SELECT count(*) FROM finnhub_table") == count).then_some(())
+    });
+
+    // The layers agree, and their view is the answer over every trade.
+    assert_eq!(
+        project.rows("SELECT * FROM system.layer_diff"),
+        [] as [serde_json::Value; 0],
+        "S18"
+    );
+    let hours = "SELECT symbol, date_trunc('hour', ts) AS window_start, sum(volume) AS volume, \
+                 count(*) AS trades FROM trades_history GROUP BY 1, 2 ORDER BY 1, 2";
+    let view = "SELECT symbol, window_start, volume, trades FROM hourly_volume ORDER BY 1, 2";
+    wait_for("every trade is in the history", || {
+        (project.count("SELECT count(*) FROM trades_history") == count).then_some(())
+    });
+    assert_close_rows("S17", &project.rows(view), &project.rows(hours));
+    let layers = "SELECT _layer, count(DISTINCT date_trunc('day', window_start)) AS days \
+                  FROM hourly_volume GROUP BY _layer ORDER BY _layer";
+    let expected =
+        [json!({ "_layer": "batch", "days": DAYS }), json!({ "_layer": "live", "days": 1 })];
+    assert_eq!(project.rows(layers), expected, "S17");
+
+    // On the Monday both models were trained, and it stands why which of them is used.
+    let judged = project.rows(
+        "SELECT model, count(*) AS decisions, min(length(reasons)) > 2 AS have_reasons \
+         FROM system.decisions GROUP BY model ORDER BY model",
+    );
+    assert_eq!(judged.len(), 2, "S23: {judged:?}");
+    assert!(judged.iter().all(|model| model["have_reasons"] == true), "S23: {judged:?}");
+    project.balances();
+    process.terminate();
+    process.end().ended_with(0);
+
+    // The last trade of each symbol, under the names that the original gave its columns.
+    let found = database.rows(
+        "SELECT id, type, p, s, t, v, percentage_change IS NOT NULL, absolute_price_change \
+         FROM speed_table ORDER BY s",
+    );
+    assert_eq!(found.len(), 2, "{found:?}");
+    let columns = database.rows(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'speed_table' \
+         ORDER BY ordinal_position",
+    );
+    let expected = ["id", "type", "p", "s", "t", "v", "percentage_change", "absolute_price_change"];
+    assert_eq!(columns, expected);
+}
+
 /// The example, polling the simulator.
 fn binance_poll(address: &str, every: &str, more: &str) -> Project {
     let example = include_str!("../../../../examples/binance-poll/thalweg.toml");
@@ -171,24 +284,69 @@ fn a_hundred_polls_take_a_hundred_periods_and_are_in_csv_files_once() {
     assert_eq!(csv_lines(&project), prices(&project));
 }
 
-#[test]
-fn polled_prices_are_in_csv_files_once_through_kills() {
-    let simulator = Simulator::start(&[]);
+/// The example, polling and writing much more often, so that a kill lands in between.
+fn polled_often(simulator: &Simulator) -> Project {
     let often = "checkpoint.every = \"100ms\"\ncommit.every = \"150ms\"";
     let project = binance_poll(&simulator.http(), "100ms", often);
     let toml = fs::read_to_string(project.path("thalweg.toml")).expect("the project");
     project.write("thalweg.toml", toml.replace("every = \"1m\"", "every = \"200ms\""));
-    let mut random = SmallRng::seed_from_u64(8);
-    for _ in 0..10 {
+    project
+}
+
+/// Lives that each end with a kill.
+fn kill(project: &Project, times: u32, seed: u64) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    for _ in 0..times {
         let life = Duration::from_millis(random.random_range(300..2_000));
         assert_eq!(project.start(&["--http", "127.0.0.1:0"]).run_for(life), None);
     }
+}
+
+#[test]
+fn polled_prices_are_in_csv_files_once_through_kills() {
+    let simulator = Simulator::start(&[]);
+    let project = polled_often(&simulator);
+    kill(&project, 10, 8);
     project.drain().ended_with(0);
     project.balances();
     let lines = csv_lines(&project);
     assert!(lines.len() > 20, "{} prices", lines.len());
     assert_same_rows("S9", &lines, &prices(&project));
     assert_eq!(project.count("SELECT count(*) FROM price_files") as usize, lines.len());
+}
+
+#[test]
+fn polled_prices_are_on_hdfs_once_through_kills_and_a_restart_of_the_data_node() {
+    let (simulator, mut hdfs) = (Simulator::start(&[]), Hdfs::start());
+    let project = polled_often(&simulator);
+    let place = format!("{}/binance/data", hdfs.url);
+    project.write(".env", format!("PRICE_FILES={place}\n"));
+    kill(&project, 5, 9);
+    let running = project.start(&["--http", "127.0.0.1:0"]);
+    wait_for("it polls", || running.stderr().contains("listening on").then_some(()));
+    let polled = || project.count("SELECT count(*) FROM prices");
+    let before = polled();
+    hdfs.restart_data_node();
+    wait_for("it polls on", || (polled() > before + 10).then_some(()));
+    running.terminate();
+    running.end().ended_with(0);
+    kill(&project, 3, 10);
+    project.drain().ended_with(0);
+    project.balances();
+
+    let script = r#"
+import sys
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+for row in spark.read.option("header", "true").csv(sys.argv[1]).collect():
+    print('"%s,%s"' % (row["symbol"], row["price"]))
+"#;
+    let seen = spark(script, &[Path::new(&place)]);
+    let mut seen: Vec<String> =
+        seen.iter().map(|line| line.as_str().expect("text").to_owned()).collect();
+    seen.sort_unstable();
+    assert!(seen.len() > 20, "{} prices", seen.len());
+    assert_same_rows("S9", &seen, &prices(&project));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Process, Said, run, thalweg, webhook};
+use crate::support::{PATIENCE, Process, Said, block_on, run, thalweg, webhook};
 
 const MARKET_LAMBDA: &str = include_str!("../../../../examples/market-lambda/thalweg.toml");
 
@@ -108,6 +108,20 @@ impl Project {
     /// Runs `run --drain` to its end.
     pub(crate) fn drain(&self) -> Said {
         self.start_drain().end()
+    }
+
+    /// What the server of a running project answers, as its admin is answered.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let addresses = fs::read_to_string(self.data().join("addresses.json")).expect("it listens");
+        let addresses: Value = serde_json::from_str(&addresses).expect("the file is JSON");
+        let token = fs::read_to_string(self.data().join("admin_token")).expect("a token");
+        let url = format!("{}{path}", addresses["http"].as_str().expect("an address"));
+        block_on(async {
+            let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
+            let request = http.expect("a client").get(url).bearer_auth(token.trim());
+            let answer = request.send().await.expect("the server answers");
+            answer.error_for_status().expect("it is found").json().await.expect("it is JSON")
+        })
     }
 
     /// Rows of a query.

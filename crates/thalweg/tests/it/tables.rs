@@ -215,14 +215,14 @@ fn files_on_s3_hold_each_row_once_through_kills() {
 }
 
 /// A cluster of HDFS that ends with the test.
-struct Hdfs {
+pub(crate) struct Hdfs {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Hdfs {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut script = Command::new(root().join("tests/services/hdfs.sh"));
         script.arg("run").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = script.spawn().expect("hdfs.sh can be run");
@@ -239,7 +239,7 @@ impl Hdfs {
     }
 
     /// Stops the data node and starts it anew.
-    fn restart_data_node(&mut self) {
+    pub(crate) fn restart_data_node(&mut self) {
         let orders = self.process.stdin.as_mut().expect("stdin is piped");
         orders.write_all(b"restart\n").expect("hdfs.sh reads");
         assert_eq!(self.line(), "restarted");

@@ -32,7 +32,8 @@ impl Life<'_> {
         pipeline.shared.log.sync().await?;
         let now = env.clock.now();
         self.ask_for_commits(commit_all).await?;
-        let is_new = self.epoch > self.checkpointed;
+        // Sinks commit while nothing new comes, too; what they have passed need not be kept for them.
+        let is_new = self.epoch > self.checkpointed || self.are_checkpoints_outlived();
         self.checkpointed_at = now;
         if is_new {
             self.bytes_since_checkpoint = 0;
@@ -94,6 +95,7 @@ impl Life<'_> {
                 Err(error) => return Err(error),
             };
             self.checkpointed = self.epoch;
+            self.holds.retain(|held| held.epoch != self.epoch);
             self.holds.push_back(self.hold_now());
             pipeline.status.say(PipelineState::Running, None);
             pipeline.status.update(|status| status.checkpoint = Some((self.epoch, bytes, now)));
@@ -171,9 +173,16 @@ impl Life<'_> {
         self.checkpointed_at.plus(self.pipeline.settings.checkpoint_every)
     }
 
-    /// Whether there is anything that a checkpoint would say or ask for.
+    /// Whether there is anything that a checkpoint would say, ask for or let go.
     pub(super) fn owes_checkpoint(&self) -> bool {
-        self.epoch > self.checkpointed || self.is_waiting()
+        self.epoch > self.checkpointed
+            || self.is_waiting()
+            || self.are_checkpoints_outlived()
+    }
+
+    fn are_checkpoints_outlived(&self) -> bool {
+        let committed = self.outlets.iter().map(|it| it.status.borrow().position.committed);
+        self.checkpoints.are_outlived(committed.min().unwrap_or(self.checkpointed))
     }
 
     /// Whether a sink has been handed rows that it was not asked to commit.
