@@ -250,7 +250,7 @@ fn a_panel_of_rows_that_were_looked_up_is_a_stream() {
     for name in ["listed", "quoted"] {
         names.insert(name, Named::Rows(schema()), Vec::new());
     }
-    names.add_lookup("listed");
+    names.let_look_up("listed");
     let sources = BTreeSet::from(["trades".to_owned()]);
     let found = |sql: &str| compile(&Planner::new(), sql, &names, &sources).unwrap();
     for sql in [
@@ -259,7 +259,12 @@ fn a_panel_of_rows_that_were_looked_up_is_a_stream() {
          JOIN listed l ON t.symbol = l.symbol) l GROUP BY 1",
     ] {
         let found = found(sql);
-        assert_eq!((found.streams.len(), found.direct.len()), (1, 0), "{sql}: {:?}", found.refusals);
+        assert_eq!(
+            (found.streams.len(), found.direct.len()),
+            (1, 0),
+            "{sql}: {:?}",
+            found.refusals
+        );
         assert!(found.streams[0].1.lookups.contains("listed"), "{sql}");
     }
     let live = found("SELECT count(*) FROM trades WHERE symbol IN (SELECT symbol FROM quoted)");
