@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::sink::{Epoch, Stamp};
 use thalweg_core::{Error, Result};
 
-use super::place::Place;
+use crate::place::Place;
 
 /// What is ours in a table's folder.
 pub(crate) const OURS: &str = "_thalweg";

@@ -21,11 +21,11 @@ use super::encode::Format;
 use super::layout::{Layout, Partition};
 use super::log::{self, Added, OURS, RECORDS_KEPT, Record, STAGED};
 use super::name::PartName;
-use super::place::Place;
 use super::read::PinnedFiles;
 use super::sink::FileSink;
 use super::writer::Writer;
 use crate::delta::TableFile;
+use crate::place::Place;
 use crate::storage::{file_time, unique};
 
 /// Files that are given their places at the same time.

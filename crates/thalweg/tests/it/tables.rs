@@ -17,7 +17,7 @@ use crate::project::Project;
 use crate::support::{assert_same_rows, capture, python, root, run, sorted, spark};
 
 /// Trades in the capture.
-const TRADES: i64 = 6_959;
+pub(crate) const TRADES: i64 = 6_959;
 /// The longest that a run lives before it is killed.
 const LIFE_MAX: Duration = Duration::from_millis(700);
 
@@ -68,7 +68,7 @@ json.path = "{place}/json"
 }
 
 /// Runs `--drain` again and again, killed each time after a random while; the last one ends.
-fn drain_through_kills(project: &Project, kills: u32, seed: u64, between: impl Fn(u32)) {
+pub(crate) fn drain_through_kills(project: &Project, kills: u32, seed: u64, between: impl Fn(u32)) {
     let mut random = SmallRng::seed_from_u64(seed);
     for kill in 0..kills {
         let life = LIFE_MAX.mul_f64(random.random_range(0.2..1.0));
@@ -215,14 +215,14 @@ fn files_on_s3_hold_each_row_once_through_kills() {
 }
 
 /// A cluster of HDFS that ends with the test.
-struct Hdfs {
+pub(crate) struct Hdfs {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Hdfs {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut script = Command::new(root().join("tests/services/hdfs.sh"));
         script.arg("run").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = script.spawn().expect("hdfs.sh can be run");
@@ -239,7 +239,7 @@ impl Hdfs {
     }
 
     /// Stops the data node and starts it anew.
-    fn restart_data_node(&mut self) {
+    pub(crate) fn restart_data_node(&mut self) {
         let orders = self.process.stdin.as_mut().expect("stdin is piped");
         orders.write_all(b"restart\n").expect("hdfs.sh reads");
         assert_eq!(self.line(), "restarted");
