@@ -12,7 +12,8 @@ use crate::place::Place;
 pub(crate) const OURS: &str = "_thalweg";
 /// Files on their way.
 pub(crate) const STAGED: &str = "_thalweg/staged";
-const COMMITS: &str = "_thalweg/commits";
+/// Commit records.
+pub(crate) const COMMITS: &str = "_thalweg/commits";
 const MAGIC: &str = "thalweg files";
 const VERSION: u32 = 1;
 /// Records that stay for `system.table_history`.

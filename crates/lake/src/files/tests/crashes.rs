@@ -58,6 +58,21 @@ async fn a_process_may_die_at_any_call() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_on_its_way_goes_with_the_next_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let commits = folder.path().join("_thalweg/commits");
+    std::fs::create_dir_all(&commits).unwrap();
+    let left = commits.join(".00000000000000000001.json.0.staged");
+    std::fs::write(&left, "{").unwrap();
+    let place = Place::on_disk(folder.path().to_str().unwrap()).unwrap();
+    let format = Format::Csv { delimiter: b',' };
+    let table = FileTable::new(&env(), place, "trades", &schema(), options(format)).unwrap();
+    live(&table).await.unwrap();
+    assert!(!left.exists());
+    assert_eq!(std::fs::read_dir(&commits).unwrap().count() as u64, EPOCHS / 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
