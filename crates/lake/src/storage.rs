@@ -1,7 +1,7 @@
 //! Where tables lie, and how a file becomes durable.
 //!
-//! [`open`] and [`folder`] are the doors to folders of this machine. A store of objects elsewhere is
-//! opened by the binary and handed in ([`Place::of`](crate::Place::of)).
+//! [`folder`] is the door to folders of this machine. A store of objects elsewhere is opened by the
+//! binary and handed in ([`Place::of`](crate::Place::of)).
 //!
 //! The local object store of the library beneath neither syncs what it writes nor the folder that
 //! names it, so after a power cut a commit could be there without its bytes. [`DurableFiles`] does
@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A name that begins with a dot is no part of a Delta table to any reader. A process that dies in
-//! between leaves the staged file behind; [`is_staged`] tells it, and a table removes it when it is
-//! opened.
+//! between leaves the staged file behind, on HDFS as `.NAME.tmp.N`; [`is_staged`] tells them, and a
+//! table removes them when it is opened.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -24,7 +24,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use deltalake_core::logstore::{LogStoreRef, StorageConfig, logstore_with};
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Location;
@@ -42,39 +41,40 @@ use crate::error::fold;
 
 const STAGED: &str = ".staged";
 
-/// Opens the place `location` names, an absolute path or a `file://` URL, making the folder.
+/// The folder `location` names, an absolute path or a `file://` URL, made if it was not there: the
+/// store of all files of this machine, and where in it the folder is.
 ///
 /// # Errors
 ///
 /// `Invalid` when it is no such place, `Unavailable` when the folder cannot be made.
-pub(crate) fn open(location: &str) -> thalweg_core::Result<LogStoreRef> {
-    let path = made(location)?;
-    let url = Url::from_directory_path(&path)
-        .map_err(|()| Error::invalid(format!("{} cannot be written as a URL", path.display())))?;
-    logstore_with(durable(), &url, StorageConfig::default())
-        .map_err(|error| fold(format!("cannot open {}", path.display()), error))
+pub(crate) fn folder(location: &str) -> thalweg_core::Result<(Arc<dyn ObjectStore>, Location)> {
+    let path = absolute(location)?;
+    let cannot_make = || format!("cannot make the folder {}", path.display());
+    make_folder(&path).map_err(|error| fold(cannot_make(), error))?;
+    let path = fs::canonicalize(&path).map_err(|error| fold(cannot_make(), error))?;
+    stored(location, &path)
 }
 
-/// Opens the folder `location` names as [`open`] does: the store of all files of this machine, and
-/// where in it the folder is.
+/// The folder `location` names as [`folder`], but left as it is, there or not.
 ///
 /// # Errors
 ///
-/// As [`open`].
-pub(crate) fn folder(location: &str) -> thalweg_core::Result<(Arc<dyn ObjectStore>, Location)> {
-    let path = made(location)?;
-    let folder = Location::from_absolute_path(&path).map_err(|error| {
+/// `Invalid` when it is no such place.
+pub(crate) fn folder_of_others(
+    location: &str,
+) -> thalweg_core::Result<(Arc<dyn ObjectStore>, Location)> {
+    stored(location, &absolute(location)?)
+}
+
+fn stored(location: &str, path: &Path) -> thalweg_core::Result<(Arc<dyn ObjectStore>, Location)> {
+    let folder = Location::from_absolute_path(path).map_err(|error| {
         Error::invalid(format!("a table cannot lie at `{location}`")).with_source(error)
     })?;
-    Ok((durable(), folder))
+    Ok((Arc::new(DurableFiles { files: LocalFileSystem::new() }), folder))
 }
 
-fn durable() -> Arc<DurableFiles> {
-    Arc::new(DurableFiles { files: LocalFileSystem::new() })
-}
-
-/// The folder `location` names, made if it was not there, by its canonical path.
-fn made(location: &str) -> thalweg_core::Result<PathBuf> {
+/// The path that `location` names.
+fn absolute(location: &str) -> thalweg_core::Result<PathBuf> {
     let path = match Url::parse(location) {
         Ok(url) if url.scheme() == "file" => url.to_file_path().ok(),
         Ok(url) => {
@@ -84,13 +84,10 @@ fn made(location: &str) -> thalweg_core::Result<PathBuf> {
         }
         Err(_) => Some(PathBuf::from(location)),
     };
-    let path = path.filter(|path| path.is_absolute()).ok_or_else(|| {
+    path.filter(|path| path.is_absolute()).ok_or_else(|| {
         Error::invalid(format!("a table cannot lie at `{location}`"))
             .with_detail("The path is not absolute.")
-    })?;
-    let cannot_make = || format!("cannot make the folder {}", path.display());
-    make_folder(&path).map_err(|error| fold(cannot_make(), error))?;
-    fs::canonicalize(&path).map_err(|error| fold(cannot_make(), error))
+    })
 }
 
 /// The instant it is for files: the machine's, as their times are, whatever the one clock says.
@@ -116,7 +113,11 @@ pub(crate) fn unique() -> String {
 
 /// Whether a file of this name was on its way to become an object.
 pub(crate) fn is_staged(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(STAGED)
+    let is_of_hdfs = || {
+        let number = name.rsplit_once(".tmp.").map(|(_, number)| number.parse::<u32>());
+        number.is_some_and(|number| number.is_ok())
+    };
+    name.starts_with('.') && (name.ends_with(STAGED) || is_of_hdfs())
 }
 
 /// The files of this machine, each written durably.

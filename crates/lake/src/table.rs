@@ -9,7 +9,7 @@ use thalweg_core::sink::{Sink, Stamp};
 use thalweg_core::table::{Replacement, Table, TableCommit, TableVersion};
 use thalweg_core::{Error, Result};
 
-use crate::delta::{Delta, TableFile};
+use crate::delta::{Delta, DeltaLookup, TableFile};
 use crate::files::FileTable;
 
 /// A table of the lake. Clones are the same table.
@@ -17,6 +17,8 @@ use crate::files::FileTable;
 pub enum LakeTable {
     /// A Delta table.
     Delta(Delta),
+    /// A Delta table that others fill.
+    Lookup(DeltaLookup),
     /// Plain files.
     Files(FileTable),
 }
@@ -39,7 +41,7 @@ impl LakeTable {
     ///
     /// # Errors
     ///
-    /// As those of [`Delta::pin`] and [`FileTable::pin`].
+    /// As those of [`Delta::pin`], [`DeltaLookup::pin`] and [`FileTable::pin`].
     pub async fn pin(&self) -> Result<Pinned> {
         match self {
             Self::Delta(table) => {
@@ -49,6 +51,11 @@ impl LakeTable {
                 let pinned = table.pin(None).await?;
                 let version = pinned.version;
                 Ok(Pinned { version, stamps: pinned.stamps, note, provider: pinned.provider })
+            }
+            Self::Lookup(table) => {
+                let pinned = table.pin().await?;
+                let (version, stamps) = (pinned.version, pinned.stamps);
+                Ok(Pinned { version, stamps, note: None, provider: pinned.provider })
             }
             Self::Files(table) => {
                 let pinned = table.pin().await?;
@@ -67,6 +74,7 @@ impl LakeTable {
     pub async fn files(&self) -> Result<Vec<TableFile>> {
         match self {
             Self::Delta(table) => table.files().await,
+            Self::Lookup(table) => table.files().await,
             Self::Files(table) => table.files().await,
         }
     }
@@ -75,10 +83,12 @@ impl LakeTable {
     ///
     /// # Errors
     ///
-    /// `Invalid` for plain files, which keep no older version.
+    /// `Invalid` for plain files, which keep no older version, and for a table that others fill.
     pub async fn vacuum(&self, keep: Duration) -> Result<usize> {
         match self {
             Self::Delta(table) => table.vacuum(keep).await,
+            Self::Lookup(_) => Err(Error::invalid("a table that others fill is only read")
+                .with_hint("Whoever fills it also tends it.")),
             Self::Files(_) => Err(Error::invalid("a table of plain files keeps no older version")
                 .with_hint("There is nothing to remove from it.")),
         }
@@ -87,6 +97,7 @@ impl LakeTable {
     fn table(&self) -> &dyn Table {
         match self {
             Self::Delta(table) => table,
+            Self::Lookup(table) => table,
             Self::Files(table) => table,
         }
     }

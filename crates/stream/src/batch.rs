@@ -2,8 +2,10 @@
 //!
 //! The output is cut to the days; the input only where that is provable: tumbling windows that
 //! divide a day. Rows that were late for the stream are left out until `late apply`, so that both
-//! layers give one number.
+//! layers give one number. What it looks up in is read as it is now: which version of it the stream
+//! saw with a row is not kept for good.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
@@ -16,6 +18,7 @@ use thalweg_core::time::{Day, MICROS_PER_DAY};
 use thalweg_core::{Error, Result};
 
 use crate::engine::{TableReader, pin_models, wrong_sql};
+use crate::lookups::Lookup;
 use crate::operators::expressions::engine_error;
 use crate::pipeline::Models;
 use crate::program::visible;
@@ -39,6 +42,8 @@ pub struct BatchQuery {
     pub day_column: String,
     /// Size of the stream's windows in microseconds, if it has windows.
     pub window_size: Option<i64>,
+    /// What its SQL looks up in, by name: read as it is now, over the whole history.
+    pub lookups: BTreeMap<String, Arc<dyn Lookup>>,
     /// Models it may let forecast; those that serve now do, over the whole history.
     pub models: Models,
 }
@@ -98,6 +103,9 @@ impl BatchQuery {
         let planned =
             planner.plan(&input, &names, Mode::Query).map_err(|it| wrong_sql(&input, it))?;
         names.insert(self.source.clone(), Named::Plan(planned.plan), Vec::new());
+        for (name, lookup) in &self.lookups {
+            names.insert(name, Named::Table(lookup.read().await?.table()?), Vec::new());
+        }
         let planned =
             planner.plan(&self.sql, &names, Mode::Stream).map_err(|it| wrong_sql(&self.sql, it))?;
         let time = || cast(ident(&self.day_column), DataType::Int64);

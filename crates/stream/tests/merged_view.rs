@@ -167,6 +167,7 @@ async fn check(steps: Vec<Step>, delay_hours: i64) {
         event_time: "ts".to_owned(),
         day_column: "window_start".to_owned(),
         window_size: query.window_size,
+        lookups: Default::default(),
         models: Default::default(),
     };
     let merged = Merged {

@@ -21,7 +21,7 @@ pub(crate) mod pipelines;
 mod readers;
 pub(crate) mod sources;
 pub(crate) mod system;
-mod tables;
+pub(crate) mod tables;
 mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,6 +160,7 @@ impl App {
             tables: &tables,
             places: &places,
         };
+        let lookups = lookups::lookups(&wiring);
         let (feeds_silent, silent) = watch::channel(false);
         let shared = Shared {
             env: env.clone(),
@@ -171,7 +172,7 @@ impl App {
             memory: Budget::new("memory", memory),
             disk: Budget::new("disk", disk_bytes),
             models: Arc::clone(&forecasting.models),
-            lookups: lookups::lookups(&wiring),
+            lookups: Arc::clone(&lookups),
         };
         let drain =
             request.drain.map(|drain| Drain { feeds_silent: silent.clone(), wait: drain.wait });
@@ -254,6 +255,7 @@ impl App {
             &boundaries,
             &forecasting,
             &layers,
+            &lookups,
         )?;
         let _ = world.scheduler.set(Arc::clone(&scheduler));
         Ok(Self {

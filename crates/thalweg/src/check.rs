@@ -200,6 +200,14 @@ impl Typing<'_> {
                 ViewInput::Merge { .. } => None,
             }))
             .chain(routes.iter().flat_map(|route| self.route_reads(route)))
+            .chain(tables.iter().filter_map(|table| {
+                let (TableInput::From(filler) | TableInput::BatchOf { stream: filler, .. }) =
+                    &table.input
+                else {
+                    return None;
+                };
+                Some((table.name.value.clone(), BTreeSet::from([filler.value.clone()])))
+            }))
             .chain(models.iter().map(|model| {
                 (model.name.value.clone(), BTreeSet::from([model.features.value.clone()]))
             }))
@@ -285,7 +293,17 @@ impl Typing<'_> {
         let from = match &table.input {
             TableInput::From(from) => from.as_str(),
             TableInput::BatchOf { stream, .. } => stream.as_str(),
-            TableInput::ReadOnly => return true,
+            TableInput::ReadOnly => {
+                if table.columns.is_empty() {
+                    self.broken.insert(name.to_owned());
+                    return true;
+                }
+                let columns = visible(&source_schema(&table.columns));
+                self.names.insert(name, Named::Rows(Arc::clone(&columns)), Vec::new());
+                self.names.let_look_up(name);
+                self.checked.tables.insert(name.to_owned(), columns);
+                return true;
+            }
         };
         let columns = match (self.checked.sources.get(from), self.checked.streams.get(from)) {
             (Some(source), _) => Arc::clone(source),

@@ -28,7 +28,8 @@ use thalweg_core::schema::meta;
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 use thalweg_project::{
-    Connector, Expectation, FileInput, FilePlace, GivenInput, Location, Project, TablePlace, Test,
+    Connector, Expectation, FileInput, FilePlace, GivenInput, Location, Project, TableInput,
+    TablePlace, Test,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,7 +99,8 @@ fn alone(project: &Project, folder: &Path) -> Project {
         source.keep.age = Duration::MAX;
         source.keep.bytes = u64::MAX;
     }
-    for table in &mut alone.tables {
+    // What others fill is only read.
+    for table in alone.tables.iter_mut().filter(|it| it.input != TableInput::ReadOnly) {
         let place = folder.join("tables").join(table.name.as_str());
         table.place = TablePlace::Disk(place);
     }

@@ -4,20 +4,32 @@
 //! the same however long the log is (D4).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use deltalake_core::kernel::transaction::TransactionError;
 use deltalake_core::kernel::{Action, Metadata, Version};
-use deltalake_core::logstore::{CommitOrBytes, LogStoreRef, commit_uri_from_version, get_actions};
-use object_store::ObjectStoreExt as _;
+use deltalake_core::logstore::{
+    CommitOrBytes, LogStoreRef, StorageConfig, commit_uri_from_version, default_logstore,
+    get_actions,
+};
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use thalweg_core::table::TableCommit;
 use thalweg_core::{Error, Result};
+use url::Url;
 use uuid::Uuid;
 
+use super::actions;
+use super::table::signed;
 use crate::error::fold;
+use crate::place::Place;
+use crate::storage::unique;
 
 /// The log of one table.
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) store: LogStoreRef,
+    place: Place,
 }
 
 /// The newest state of a table, as far as its writers need it.
@@ -70,6 +82,17 @@ impl Head {
 }
 
 impl Log {
+    /// The log of the table at `place`. Nothing is read or written yet.
+    pub(crate) fn at(place: &Place) -> Result<Self> {
+        // Under a name of its own: the sessions of queries know a store by it, and stores of several
+        // tables may be of one kind.
+        let name = Url::parse(&format!("thalweg-{}://table/", unique()))
+            .map_err(|error| Error::internal("a store has no name").with_source(error))?;
+        let folder: Arc<dyn ObjectStore> = Arc::new(place.rooted());
+        let store = default_logstore(folder.clone(), folder, &name, &StorageConfig::default());
+        Ok(Self { store, place: place.clone() })
+    }
+
     /// The actions of one commit, if it is there.
     pub(crate) async fn read(&self, version: Version) -> Result<Option<Vec<Action>>> {
         let cannot_read = || format!("cannot read commit {version} of {}", self.place());
@@ -78,6 +101,18 @@ impl Log {
             return Ok(None);
         };
         get_actions(version, &bytes).map(Some).map_err(|error| fold(cannot_read(), error))
+    }
+
+    /// The commits up to `newest`, the newest first, at most `limit`; older ones are gone when the
+    /// log has been cleaned.
+    pub(crate) async fn history(&self, newest: Version, limit: usize) -> Result<Vec<TableCommit>> {
+        let (mut version, mut commits) = (Some(newest), Vec::new());
+        while let Some(number) = version.filter(|_| commits.len() < limit) {
+            let Some(actions) = self.read(number).await? else { break };
+            commits.push(actions::table_commit(signed(number), &actions));
+            version = number.checked_sub(1);
+        }
+        Ok(commits)
     }
 
     /// Reads what other writers committed.
@@ -109,10 +144,18 @@ impl Log {
     pub(crate) async fn put(&self, version: Version, actions: &[Action]) -> Result<bool> {
         let lines: Result<Vec<String>, _> = actions.iter().map(serde_json::to_string).collect();
         let lines = lines.expect("actions read from JSON or made of text can be written as JSON");
-        let bytes = CommitOrBytes::LogBytes(lines.join("\n").into());
+        let commit = Bytes::from(lines.join("\n"));
+        let bytes = CommitOrBytes::LogBytes(commit.clone());
         match self.store.write_commit_entry(version, bytes, Uuid::nil()).await {
             Ok(()) => Ok(true),
-            Err(TransactionError::VersionAlreadyExists(_)) => Ok(false),
+            // It may be ours: a store may have taken it, its answer been lost, and the client tried
+            // again. Ids of files, of the table or of who feeds it tell commits apart.
+            Err(TransactionError::VersionAlreadyExists(_)) => {
+                let cannot_read = || format!("cannot read commit {version} of {}", self.place);
+                let there = self.store.read_commit_entry(version).await;
+                let there = there.map_err(|error| fold(cannot_read(), error))?;
+                Ok(there.as_ref() == Some(&commit))
+            }
             Err(error) => {
                 Err(fold(format!("cannot commit version {version} to {}", self.place()), error))
             }
@@ -120,21 +163,26 @@ impl Log {
     }
 
     /// Where the table lies, for messages.
-    pub(crate) fn place(&self) -> String {
-        let url = self.store.root_url();
-        url.to_file_path().map_or_else(|()| url.to_string(), |path| path.display().to_string())
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether a commit is there.
+    pub(crate) async fn holds(&self, version: Version) -> Result<bool> {
+        let commit = commit_uri_from_version(Some(version));
+        match self.store.object_store(None).head(&commit).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(fold(format!("cannot read the log of {}", self.place()), error)),
+        }
     }
 
     async fn check_still_there(&self, version: Version) -> Result<()> {
-        let commit = commit_uri_from_version(Some(version));
-        match self.store.object_store(None).head(&commit).await {
-            Ok(_) => Ok(()),
-            Err(object_store::Error::NotFound { .. }) => {
-                Err(Error::fenced(format!("commit {version} of {} is gone", self.place()))
-                    .with_detail("The table was removed or made anew since it was opened.")
-                    .with_hint("Open it again."))
-            }
-            Err(error) => Err(fold(format!("cannot read the log of {}", self.place()), error)),
+        if self.holds(version).await? {
+            return Ok(());
         }
+        Err(Error::fenced(format!("commit {version} of {} is gone", self.place()))
+            .with_detail("The table was removed or made anew since it was opened.")
+            .with_hint("Open it again."))
     }
 }

@@ -14,6 +14,7 @@ use deltalake_core::DeltaTable;
 use deltalake_core::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use deltalake_core::kernel::Version;
 use deltalake_core::logstore::commit_uri_from_version;
+use deltalake_core::table::state::DeltaTableState;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
@@ -50,39 +51,44 @@ pub struct TableFile {
     pub day: Option<Day>,
 }
 
+/// The data files of a version; `day_column` names their folders.
+pub(crate) fn files_of(state: &DeltaTableState, day_column: Option<&str>) -> Vec<TableFile> {
+    let files = state.log_data();
+    let file = files.iter().map(|file| TableFile {
+        path: file.path().into_owned(),
+        bytes: u64::try_from(file.size()).unwrap_or(0),
+        rows: statistics::rows(file.stats().as_deref()),
+        day: day_column
+            .and_then(|column| file.partition_values_map().remove(column)?)
+            .and_then(|day| Day::parse(&day)),
+    });
+    file.collect()
+}
+
 impl Delta {
     /// The data files of the newest version.
     pub async fn files(&self) -> Result<Vec<TableFile>> {
-        let shared = &self.shared;
+        let shared = self.shared().await?;
         let version = {
             let mut head = shared.head.lock().await;
             shared.catch_up(&mut head).await?;
             head.version
         };
         let state = shared.snapshots.at(version).await?;
-        let day_column = shared.columns.partition.as_ref().map(|by| &by.column);
-        let files = state.log_data();
-        let files = files.iter().map(|file| TableFile {
-            path: file.path().into_owned(),
-            bytes: u64::try_from(file.size()).unwrap_or(0),
-            rows: statistics::rows(file.stats().as_deref()),
-            day: day_column
-                .and_then(|column| file.partition_values_map().remove(column)?)
-                .and_then(|day| Day::parse(&day)),
-        });
-        Ok(files.collect())
+        let day_column = shared.columns.partition.as_ref().map(|by| by.column.as_str());
+        Ok(files_of(&state, day_column))
     }
 
     /// Removes our data files that the newest version does not hold and that left the table, or
     /// were written and never committed, more than `keep` ago; older versions that need them can
     /// then no longer be read. Returns how many were removed.
     pub async fn vacuum(&self, keep: Duration) -> Result<usize> {
-        self.shared.remove_unused(keep.max(LEFTOVER_AGE), Some(keep)).await
+        self.shared().await?.remove_unused(keep.max(LEFTOVER_AGE), Some(keep)).await
     }
 
     /// Makes a checkpoint of the newest version and cleans the log, due or not.
     pub async fn checkpoint(&self) -> Result<()> {
-        self.shared.tidy().await
+        self.shared().await?.tidy().await
     }
 }
 

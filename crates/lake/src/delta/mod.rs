@@ -1,4 +1,5 @@
-//! Delta tables: appended to in epochs, replaced by days, compacted, and read at a version.
+//! Delta tables: appended to in epochs, replaced by days, compacted, and read at a version; on this
+//! machine, on S3 or on HDFS.
 //!
 //! ```text
 //! sink ──▶ Writer ──▶ data files ─┐                                  ┌─▶ provider (a version)
@@ -27,12 +28,15 @@
 //! - D4 The cost of an append does not depend on the length of the log or the number of files: it
 //!   writes one commit and reads those of others. Checkpoints are made aside.
 //!
+//! A table that others fill, a lookup, keeps none of these: it is only read ([`DeltaLookup`]).
+//!
 //! Not here: retry, the outbox, and judging a stamp of another incarnation: the caller's work.
 
 mod actions;
 mod columns;
 mod compact;
 mod log;
+mod lookup;
 mod maintain;
 mod read;
 mod replace;
@@ -42,6 +46,7 @@ mod statistics;
 mod table;
 mod writer;
 
+pub use lookup::{DeltaLookup, LookupColumn, columns as columns_at};
 pub use maintain::TableFile;
 pub use read::Pinned;
 pub use table::{DayPartition, Delta, DeltaOptions};

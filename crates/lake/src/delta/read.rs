@@ -17,13 +17,13 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
 use deltalake_core::delta_datafusion::DeltaScanNext;
 use deltalake_core::kernel::Version;
-use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::table::state::DeltaTableState;
 use thalweg_core::sink::Stamp;
 use thalweg_core::table::TableVersion;
 use thalweg_core::{Error, Result};
 use tokio::sync::Mutex;
 
+use super::log::Log;
 use super::table::{Delta, signed};
 use crate::error::fold;
 
@@ -48,7 +48,7 @@ impl Delta {
     ///
     /// `Invalid` when there is no such version, or its log is gone.
     pub async fn pin(&self, version: Option<i64>) -> Result<Pinned> {
-        let shared = &self.shared;
+        let shared = self.shared().await?;
         let (newest, stamps) = {
             let mut head = shared.head.lock().await;
             shared.catch_up(&mut head).await?;
@@ -89,14 +89,14 @@ impl Delta {
         version: Option<i64>,
     ) -> Result<(Arc<dyn TableProvider>, TableVersion)> {
         let pinned = self.pin(version).await?;
-        let is_meant = |stamp: &Stamp| match &self.shared.options.fed_by {
+        let is_meant = |stamp: &Stamp| match &self.declared().options.fed_by {
             Some(pipeline) => stamp.pipeline == *pipeline,
             None => true,
         };
         let mut stamps = pinned.stamps.into_iter().filter(is_meant);
         let stamp = stamps.next();
         if stamps.next().is_some() {
-            let message = format!("table `{}` is fed by several pipelines", self.shared.name);
+            let message = format!("table `{}` is fed by several pipelines", self.name());
             return Err(Error::invalid(message));
         }
         Ok((pinned.provider, TableVersion { version: pinned.version, stamp }))
@@ -105,7 +105,7 @@ impl Delta {
 
 /// States of a table by version, and what was made of them.
 pub(crate) struct Snapshots {
-    store: LogStoreRef,
+    log: Log,
     session: Arc<SessionState>,
     newest: Mutex<Carried>,
     pinned: SyncMutex<VecDeque<Pinned>>,
@@ -117,12 +117,12 @@ struct Carried {
 }
 
 impl Snapshots {
-    pub(crate) fn new(store: LogStoreRef, state: DeltaTableState) -> Self {
+    pub(crate) fn new(log: Log, state: DeltaTableState) -> Self {
         let config = SessionConfig::new()
             .set_bool("datafusion.execution.parquet.schema_force_view_types", false);
         let session = SessionStateBuilder::new().with_config(config).build();
         let newest = Mutex::new(Carried { loaded: state.version(), state });
-        Self { store, session: Arc::new(session), newest, pinned: SyncMutex::default() }
+        Self { log, session: Arc::new(session), newest, pinned: SyncMutex::default() }
     }
 
     /// The state of a version that exists.
@@ -136,7 +136,7 @@ impl Snapshots {
             *newest = Carried { state: self.load(version).await?, loaded: version };
         } else if version > newest.state.version() {
             let mut state = newest.state.clone();
-            let updated = state.update(self.store.as_ref(), Some(version)).await;
+            let updated = state.update(self.log.store.as_ref(), Some(version)).await;
             updated.map_err(|error| self.cannot_read(version, error))?;
             newest.state = state;
         }
@@ -144,13 +144,14 @@ impl Snapshots {
     }
 
     async fn load(&self, version: Version) -> Result<DeltaTableState> {
-        let state = DeltaTableState::try_new(self.store.as_ref(), Some(version)).await;
+        let state = DeltaTableState::try_new(self.log.store.as_ref(), Some(version)).await;
         state.map_err(|error| self.cannot_read(version, error))
     }
 
-    async fn provider(&self, state: &DeltaTableState) -> Result<Arc<dyn TableProvider>> {
+    /// The rows of a state.
+    pub(crate) async fn provider(&self, state: &DeltaTableState) -> Result<Arc<dyn TableProvider>> {
         let provider = DeltaScanNext::builder()
-            .with_log_store(self.store.clone())
+            .with_log_store(self.log.store.clone())
             .with_eager_snapshot(state.snapshot().clone())
             .with_session(self.session.clone())
             .build()
@@ -177,6 +178,6 @@ impl Snapshots {
         version: Version,
         error: impl std::error::Error + Send + Sync + 'static,
     ) -> Error {
-        fold(format!("cannot read version {version} of {}", self.store.root_url()), error)
+        fold(format!("cannot read version {version} of {}", self.log.place()), error)
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::actions::{self, Operation};
 use super::log::Head;
 use super::rewrite::ATTEMPTS_MAX;
-use super::table::Shared;
+use super::table::{Delta, Shared};
 use super::writer::{Writer, remove};
 
 /// How long the stamp may stand still while there are no rows.
@@ -28,7 +28,7 @@ pub(crate) const STAMP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Appends to a table.
 pub(crate) struct DeltaSink {
-    shared: Arc<Shared>,
+    table: Delta,
     /// The stamps the table held when this sink last looked or committed.
     seen: BTreeMap<String, Stamp>,
     /// Rows that commits of the pipeline have appended, once it is open.
@@ -38,9 +38,9 @@ pub(crate) struct DeltaSink {
 }
 
 impl DeltaSink {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(table: Delta) -> Self {
         let seen = BTreeMap::new();
-        Self { shared, seen, rows: None, writer: None, moved_at: Timestamp::MIN }
+        Self { table, seen, rows: None, writer: None, moved_at: Timestamp::MIN }
     }
 }
 
@@ -122,9 +122,10 @@ impl DeltaSink {
         adds: Vec<Add>,
         rows: Option<u64>,
     ) -> Result<Committed> {
+        let shared = self.table.shared().await?.clone();
         let append = Append {
-            shared: self.shared.clone(),
-            head: self.shared.head.clone().lock_owned().await,
+            shared: shared.clone(),
+            head: shared.head.clone().lock_owned().await,
             seen: self.seen.get(&stamp.pipeline).cloned(),
             stamp: stamp.clone(),
             adds,
@@ -132,14 +133,14 @@ impl DeltaSink {
         };
         // In a task of its own, a commit that is given up half way still ends before anybody, such
         // as this sink opened again, can look at the head.
-        let appended = self.shared.env.spawn(append.run()).await;
+        let appended = shared.env.spawn(append.run()).await;
         let appended = appended
             .map_err(|error| Error::internal("the commit was cut off").with_source(error))?;
         let Some((version, rows)) = appended? else { return Ok(Committed::default()) };
         self.rows = rows;
         self.seen.insert(stamp.pipeline.clone(), stamp.clone());
-        self.moved_at = self.shared.env.clock.now();
-        let committed = self.shared.log.read(version).await?;
+        self.moved_at = shared.env.clock.now();
+        let committed = shared.log.read(version).await?;
         let rows_written = committed.as_deref().and_then(actions::rows_added).ok_or_else(|| {
             Error::internal(format!("commit {version} just made does not say its rows"))
         })?;
@@ -155,7 +156,7 @@ impl Sink for DeltaSink {
 
     async fn open(&mut self) -> Result<Option<Stamp>> {
         self.discard().await;
-        let shared = self.shared.clone();
+        let shared = self.table.shared().await?.clone();
         let mut head = shared.head.lock().await;
         shared.catch_up(&mut head).await?;
         self.seen = shared.stamps(&mut head).await?;
@@ -182,7 +183,8 @@ impl Sink for DeltaSink {
     }
 
     async fn write(&mut self, _: Epoch, rows: &RecordBatch) -> Result<()> {
-        let writer = self.writer.get_or_insert_with(|| self.shared.writer());
+        let shared = self.table.shared().await?;
+        let writer = self.writer.get_or_insert_with(|| shared.writer());
         writer.write(rows).await
     }
 
@@ -195,7 +197,7 @@ impl Sink for DeltaSink {
         if adds.is_empty() {
             let seen = self.seen.get(&stamp.pipeline);
             let is_known = seen.is_some_and(|seen| seen.incarnation == stamp.incarnation);
-            let stood_still = self.shared.env.clock.now().since(self.moved_at);
+            let stood_still = self.table.declared().env.clock.now().since(self.moved_at);
             if is_known && stood_still < STAMP_INTERVAL {
                 return Ok(Committed::default());
             }
@@ -210,7 +212,7 @@ impl Sink for DeltaSink {
     }
 
     async fn reset(&mut self) -> Result<()> {
-        self.shared.reset().await.map(drop)
+        self.table.reset().await.map(drop)
     }
 
     async fn discard(&mut self) {

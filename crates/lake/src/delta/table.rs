@@ -13,7 +13,7 @@ use thalweg_core::env::Env;
 use thalweg_core::sink::{Sink, Stamp};
 use thalweg_core::table::{Replacement, Table, TableCommit, TableVersion};
 use thalweg_core::{Error, Result};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::columns::Columns;
 use super::log::{Head, Log};
@@ -22,7 +22,7 @@ use super::sink::DeltaSink;
 use super::writer::Writer;
 use super::{actions, maintain};
 use crate::error::fold;
-use crate::storage;
+use crate::place::Place;
 
 /// Default of [`DeltaOptions::file_bytes`].
 const FILE_BYTES: u64 = 128 << 20;
@@ -59,10 +59,27 @@ pub struct DayPartition {
 /// A Delta table. Clones are the same table.
 #[derive(Clone)]
 pub struct Delta {
-    pub(crate) shared: Arc<Shared>,
+    table: Arc<Lazy>,
 }
 
-/// What all parts of a table share.
+/// A table as it is declared, and opened by the first call that needs it: a store that is away must
+/// not keep the rest from starting.
+struct Lazy {
+    declared: Declared,
+    shared: OnceCell<Arc<Shared>>,
+}
+
+/// What is known of a table before it is opened.
+#[derive(Clone)]
+pub(crate) struct Declared {
+    pub(crate) env: Env,
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) columns: Arc<Columns>,
+    pub(crate) options: DeltaOptions,
+}
+
+/// What all parts of a table share once it is open.
 pub(crate) struct Shared {
     pub(crate) env: Env,
     pub(crate) name: String,
@@ -79,110 +96,144 @@ pub(crate) struct Shared {
 }
 
 impl Delta {
-    /// Opens the table at `location`, an absolute path or a `file://` URL, or makes it there with
-    /// the columns of `schema` (and a day column, if the options say so). Then removes what a
-    /// process that died had written and not committed more than a day ago.
+    /// A table at `place` with the columns of `schema` (and a day column, if the options say so).
+    /// Nothing is read or written yet: the first call that needs it opens it, or makes it there,
+    /// then removes what a process that died had written and not committed more than a day ago.
+    ///
+    /// That call fails with `Invalid` when the table there has other columns, each difference in
+    /// the detail, or asks of its writers what we do not do; with `Unavailable` when the place
+    /// cannot be read or written, and then the next one tries again.
     ///
     /// # Errors
     ///
-    /// `Invalid` when the table there has other columns, each difference in the detail, or asks of
-    /// its writers what we do not do; `Unavailable` when the folder cannot be made, read or written.
-    pub async fn open_or_create(
+    /// `Invalid` when a Delta table cannot hold the columns.
+    pub fn new(
         env: &Env,
-        location: &str,
+        place: Place,
         name: &str,
-        schema: SchemaRef,
+        schema: &SchemaRef,
         options: DeltaOptions,
     ) -> Result<Self> {
-        let columns = Arc::new(Columns::new(&schema, options.partition_by.as_ref())?);
-        let log = Log { store: storage::open(location)? };
-        let state = match existing(&log).await? {
-            Some(state) => state,
-            None => {
-                let partition = columns.partition.as_ref().map(|day| day.column.as_str());
-                let at = env.clock.now();
-                let creation = actions::creation(name, &columns.table, partition, at)?;
-                // Whether we made it or somebody else just did: from now on it exists.
-                log.put(0, &creation).await?;
-                existing(&log).await?.ok_or_else(|| {
-                    Error::unavailable(format!("the table just made at {location} is gone"))
-                })?
-            }
-        };
-        check(name, &log, &columns, &state)?;
-        let checkpoint = maintain::last_checkpoint(&log).await?;
-        let head = Head::new(state.version(), state.metadata().clone(), checkpoint);
-        let shared = Arc::new(Shared {
-            env: env.clone(),
-            name: name.to_owned(),
-            columns,
-            options,
-            head: Arc::new(Mutex::new(head)),
-            file_count: AtomicUsize::new(state.log_data().num_files()),
-            snapshots: Snapshots::new(log.store.clone(), state),
-            log,
-            is_tidying: AtomicBool::new(false),
-        });
-        shared.remove_leftovers().await?;
-        Ok(Self { shared })
+        let columns = Arc::new(Columns::new(schema, options.partition_by.as_ref())?);
+        let declared =
+            Declared { env: env.clone(), name: name.to_owned(), place, columns, options };
+        Ok(Self { table: Arc::new(Lazy { declared, shared: OnceCell::new() }) })
+    }
+
+    /// Opens the table of [`new`](Self::new) now.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`new`](Self::new) and of the first call after it.
+    pub async fn open_or_create(
+        env: &Env,
+        place: Place,
+        name: &str,
+        schema: &SchemaRef,
+        options: DeltaOptions,
+    ) -> Result<Self> {
+        let delta = Self::new(env, place, name, schema, options)?;
+        delta.shared().await?;
+        Ok(delta)
     }
 
     /// Its name in the project.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        &self.declared().name
     }
 
     /// Removes all rows and forgets who fed the table: `sinks reset`. Returns the new version.
     pub async fn reset(&self) -> Result<i64> {
-        self.shared.reset().await
+        self.shared().await?.reset().await
+    }
+
+    /// What is known without opening it.
+    pub(crate) fn declared(&self) -> &Declared {
+        &self.table.declared
+    }
+
+    /// The open table.
+    pub(crate) async fn shared(&self) -> Result<&Arc<Shared>> {
+        let shared = self.table.shared.get_or_try_init(|| Shared::open(self.declared()));
+        shared.await
     }
 }
 
 #[async_trait]
 impl Table for Delta {
     fn sink(&self) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(DeltaSink::new(self.shared.clone())))
+        Ok(Box::new(DeltaSink::new(self.clone())))
     }
 
     async fn version(&self, pipeline: &str) -> Result<TableVersion> {
-        let mut head = self.shared.head.lock().await;
-        self.shared.catch_up(&mut head).await?;
-        let stamp = self.shared.stamps(&mut head).await?.remove(pipeline);
+        let shared = self.shared().await?;
+        let mut head = shared.head.lock().await;
+        shared.catch_up(&mut head).await?;
+        let stamp = shared.stamps(&mut head).await?.remove(pipeline);
         Ok(TableVersion { version: signed(head.version), stamp })
     }
 
     async fn replace_days(&self, replacement: Replacement) -> Result<i64> {
-        self.shared.replace_days(replacement).await
+        self.shared().await?.replace_days(replacement).await
     }
 
     async fn note(&self) -> Result<Option<String>> {
-        let mut head = self.shared.head.lock().await;
-        self.shared.catch_up(&mut head).await?;
+        let shared = self.shared().await?;
+        let mut head = shared.head.lock().await;
+        shared.catch_up(&mut head).await?;
         Ok(actions::note(&head.metadata).map(str::to_owned))
     }
 
     async fn compact(&self) -> Result<(usize, usize)> {
-        self.shared.compact().await
+        self.shared().await?.compact().await
     }
 
     async fn history(&self, limit: usize) -> Result<Vec<TableCommit>> {
-        let mut version = {
-            let mut head = self.shared.head.lock().await;
-            self.shared.catch_up(&mut head).await?;
-            Some(head.version)
+        let shared = self.shared().await?;
+        let newest = {
+            let mut head = shared.head.lock().await;
+            shared.catch_up(&mut head).await?;
+            head.version
         };
-        let mut commits = Vec::new();
-        while let Some(number) = version.filter(|_| commits.len() < limit) {
-            // The older ones are gone when the log has been cleaned.
-            let Some(actions) = self.shared.log.read(number).await? else { break };
-            commits.push(actions::table_commit(signed(number), &actions));
-            version = number.checked_sub(1);
-        }
-        Ok(commits)
+        shared.log.history(newest, limit).await
     }
 }
 
 impl Shared {
+    async fn open(declared: &Declared) -> Result<Arc<Self>> {
+        let Declared { env, name, place, columns, options } = declared.clone();
+        let log = Log::at(&place)?;
+        let state = match existing(&log).await? {
+            Some(state) => state,
+            None => {
+                let partition = columns.partition.as_ref().map(|day| day.column.as_str());
+                let at = env.clock.now();
+                let creation = actions::creation(&name, &columns.table, partition, at)?;
+                // Whether we made it or somebody else just did: from now on it exists.
+                log.put(0, &creation).await?;
+                existing(&log).await?.ok_or_else(|| {
+                    Error::unavailable(format!("the table just made at {place} is gone"))
+                })?
+            }
+        };
+        check(&name, &log, &columns, &state)?;
+        let checkpoint = maintain::last_checkpoint(&log).await?;
+        let head = Head::new(state.version(), state.metadata().clone(), checkpoint);
+        let shared = Arc::new(Self {
+            env,
+            name,
+            columns,
+            options,
+            head: Arc::new(Mutex::new(head)),
+            file_count: AtomicUsize::new(state.log_data().num_files()),
+            snapshots: Snapshots::new(log.clone(), state),
+            log,
+            is_tidying: AtomicBool::new(false),
+        });
+        shared.remove_leftovers().await?;
+        Ok(shared)
+    }
+
     /// Reads what other writers committed, and sees to it that it is still the same table.
     pub(crate) async fn catch_up(&self, head: &mut Head) -> Result<()> {
         self.log.catch_up(head).await?;
@@ -256,7 +307,7 @@ pub(crate) fn signed(version: Version) -> i64 {
 }
 
 /// The newest state of the table, if there is one.
-async fn existing(log: &Log) -> Result<Option<DeltaTableState>> {
+pub(crate) async fn existing(log: &Log) -> Result<Option<DeltaTableState>> {
     let cannot_open = || format!("cannot open the table at {}", log.place());
     let exists = log.store.is_delta_table_location().await;
     if !exists.map_err(|error| fold(cannot_open(), error))? {

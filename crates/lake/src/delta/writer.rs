@@ -91,9 +91,14 @@ impl Writer {
         Ok(std::mem::take(&mut self.finished))
     }
 
-    /// Removes everything written. What an open file had written goes when it is dropped.
-    pub(crate) async fn discard(mut self) {
-        self.open.clear();
+    /// Removes everything written.
+    pub(crate) async fn discard(self) {
+        for file in self.open {
+            // What a store keeps of an upload that was given up is its own to forget.
+            if let Err(error) = file.writer.into_inner().abort().await {
+                tracing::debug!(path = %file.path, %error, "an upload was left behind");
+            }
+        }
         remove(&self.store, &self.finished).await;
     }
 

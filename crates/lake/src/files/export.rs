@@ -7,8 +7,8 @@ use thalweg_core::{Error, Result};
 use tokio::io::AsyncWriteExt as _;
 
 use super::encode::Format;
-use super::place::Place;
 use crate::error::fold;
+use crate::place::Place;
 
 /// Bytes that are handed to the store together.
 const PORTION_BYTES: usize = 1 << 20;

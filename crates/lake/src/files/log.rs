@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::sink::{Epoch, Stamp};
 use thalweg_core::{Error, Result};
 
-use super::place::Place;
+use crate::place::Place;
 
 /// What is ours in a table's folder.
 pub(crate) const OURS: &str = "_thalweg";
 /// Files on their way.
 pub(crate) const STAGED: &str = "_thalweg/staged";
-const COMMITS: &str = "_thalweg/commits";
+/// Commit records.
+pub(crate) const COMMITS: &str = "_thalweg/commits";
 const MAGIC: &str = "thalweg files";
 const VERSION: u32 = 1;
 /// Records that stay for `system.table_history`.

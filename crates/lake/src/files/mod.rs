@@ -35,7 +35,6 @@ mod export;
 mod layout;
 mod log;
 mod name;
-mod place;
 mod read;
 mod replace;
 mod sink;
@@ -45,7 +44,6 @@ mod writer;
 pub use encode::Format;
 pub use export::export;
 pub use layout::{By, Partition, columns};
-pub use place::Place;
 pub use read::PinnedFiles;
 pub use table::{FileOptions, FileTable};
 

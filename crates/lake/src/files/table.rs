@@ -19,14 +19,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::encode::Format;
 use super::layout::{Layout, Partition};
-use super::log::{self, Added, OURS, RECORDS_KEPT, Record, STAGED};
+use super::log::{self, Added, COMMITS, OURS, RECORDS_KEPT, Record, STAGED};
 use super::name::PartName;
-use super::place::Place;
 use super::read::PinnedFiles;
 use super::sink::FileSink;
 use super::writer::Writer;
 use crate::delta::TableFile;
-use crate::storage::{file_time, unique};
+use crate::place::Place;
+use crate::storage::{file_time, is_staged, unique};
 
 /// Files that are given their places at the same time.
 const PUBLISHED_AT_ONCE: usize = 8;
@@ -267,7 +267,11 @@ impl Shared {
     /// failed, have left behind.
     pub(crate) async fn remove_leftovers(&self, age: Duration) -> Result<()> {
         let newest = file_time().minus(age).0;
-        for object in self.place.list(STAGED).await? {
+        let mut left = self.place.list(STAGED).await?;
+        // A record that was on its way, too.
+        let records = self.place.list(COMMITS).await?.into_iter();
+        left.extend(records.filter(|record| record.location.filename().is_some_and(is_staged)));
+        for object in left {
             let is_old = age.is_zero() || object.last_modified.timestamp_micros() < newest;
             if let Some(path) = self.place.below(&object.location).filter(|_| is_old) {
                 self.place.delete(&path).await?;

@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt as _;
 use super::encode::{Encoding, Format};
 use super::layout::{Folder, Layout};
 use super::log::STAGED;
-use super::place::Place;
 use crate::error::fold;
+use crate::place::Place;
 use crate::storage::unique;
 
 const OPEN_FILES_MAX: usize = 8;

@@ -6,8 +6,8 @@ use super::*;
 
 fn store() -> (tempfile::TempDir, Arc<dyn ObjectStore>) {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path().to_str().unwrap()).unwrap().object_store(None);
-    (folder, store)
+    let place = crate::Place::on_disk(folder.path().to_str().unwrap()).unwrap();
+    (folder, Arc::new(place.rooted()))
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -47,13 +47,24 @@ async fn an_upload_appears_when_it_is_complete_and_vanishes_when_dropped() {
 }
 
 #[test]
+fn what_was_on_its_way_is_told_by_its_name() {
+    for staged in [".part.5f2.staged", ".00000000000000000007.json.tmp.1", ".a.parquet.tmp.12"] {
+        assert!(is_staged(staged), "{staged}");
+    }
+    for other in ["part.staged", "a.tmp.1", ".a.tmp", ".a.tmp.x", ".00000000000000000007.json.crc"]
+    {
+        assert!(!is_staged(other), "{other}");
+    }
+}
+
+#[test]
 fn a_place_that_cannot_be_is_named() {
     for (location, kind) in [
         ("s3://bucket/table", thalweg_core::ErrorKind::Invalid),
         ("relative/table", thalweg_core::ErrorKind::Invalid),
         ("/dev/null/table", thalweg_core::ErrorKind::Unavailable),
     ] {
-        let error = open(location).err().unwrap();
+        let error = folder(location).err().unwrap();
         assert_eq!(error.kind, kind, "{location}");
         assert!(error.message.contains(location), "{}", error.message);
     }

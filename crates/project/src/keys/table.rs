@@ -18,6 +18,10 @@ pub(super) const GROUPS: &[Group] = &[
     },
 ];
 
+/// What `path` of a Delta table says.
+const DELTA_FOLDER: &str = "Its folder: relative to the project folder, or `s3://bucket/folder`, or \
+     `hdfs://namenode:port/folder`. It holds this table and nothing else.";
+
 /// What `path` of a table of files says.
 const FOLDER: &str = "Their folder: relative to the project folder, or `s3://bucket/folder`, or \
      `hdfs://namenode:port/folder`. It holds this table and nothing else. Of a lookup the files, with \
@@ -45,10 +49,8 @@ pub(super) const KEYS: &[Key] = &[
         Shape::Name(&[Kind::Source, Kind::Stream]),
         "Whose rows it takes, exactly once (S9).",
     ),
-    key("table.*.delta", Shape::Table, "A Delta table."),
-    key("table.*.delta.path", Shape::Path, "Its folder, relative to the project folder.")
-        .example("lake/trades")
-        .required(),
+    key("table.*.delta", Shape::Table, "A Delta table; without `from` a lookup that is only read."),
+    key("table.*.delta.path", Shape::Secret, DELTA_FOLDER).example("s3://bucket/trades").required(),
     key("table.*.parquet", Shape::Table, "Parquet files; without `from` a lookup that is only read."),
     key("table.*.parquet.path", Shape::Secret, FOLDER).example("s3://bucket/trades").required(),
     key("table.*.avro", Shape::Table, "Avro object container files; without `from` a lookup that is only read."),
@@ -70,7 +72,7 @@ pub(super) const KEYS: &[Key] = &[
     key("table.*.json", Shape::Table, "Files with a JSON object on each line; without `from` a lookup that is only read."),
     key("table.*.json.path", Shape::Secret, FOLDER).example("lake/events").required(),
     key("table.*.s3", Shape::Table, "How the bucket of an `s3://` path is reached.")
-        .with(&["parquet", "avro", "csv", "json"]),
+        .with(&["delta", "parquet", "avro", "csv", "json"]),
     key(
         "table.*.s3.region",
         Shape::Text,
@@ -147,8 +149,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "table.*.columns",
         Shape::Table,
-        "Columns of a lookup, by name. Default: what Parquet and Avro files carry; of CSV the \
-         header's names, all text.",
+        "Columns of a lookup, by name. Default: what Parquet and Avro files and a Delta table on this \
+         machine carry; of CSV the header's names, all text.",
     ),
     key(
         "table.*.columns.*",
@@ -161,7 +163,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "table.*.columns.*.select",
         Shape::Text,
-        "Where a row holds it: a path into the JSON, a header of the CSV. Default: its name.",
+        "Where a row holds it: a path into the JSON, a header of the CSV, a column of the Delta table. \
+         Default: its name.",
     )
     .example("State short"),
 ];

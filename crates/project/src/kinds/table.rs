@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thalweg_core::problem::Place;
+use thalweg_core::schema::Column;
 
 use crate::codes::{self, Telling};
 use crate::entry::{Bytes, Entry, from_text};
 use crate::keys::Kind;
 use crate::kinds::S3;
-use crate::kinds::source::lookup::is_only_read;
-use crate::secret::Secret;
+use crate::kinds::source::lookup::{declared_columns, is_only_read};
 use crate::spanned::Spanned;
 use crate::sql_text::SqlText;
 
@@ -28,6 +28,8 @@ pub struct Table {
     pub place: TablePlace,
     /// Where `delta`, `csv` and so on stand.
     pub format_place: Place,
+    /// Of one that is only read: its columns, the declared ones or those that it carries.
+    pub columns: Vec<Column>,
     /// Columns that split it into folders, in order.
     pub partition_by: Vec<Partition>,
     /// When a new file is begun, for plain files.
@@ -164,19 +166,27 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Table> {
     let roll = Roll { every: roll.get("every"), bytes: roll.value::<Bytes>("size").0 };
     let (format, written) = lower_format(entry)?;
     let format_place = written.place();
-    if is_only_read(entry) && format != TableFormat::Delta {
-        // A lookup, which is lowered as a source of files is.
+    let is_lookup = is_only_read(entry);
+    if is_lookup && format != TableFormat::Delta {
+        // It is lowered as a source of files is.
         return None;
     }
-    report_of_lookups(entry);
-    let place = lower_place(entry, format, written)?;
+    let columns = match is_lookup {
+        true => declared_columns(entry)?,
+        false => Vec::new(),
+    };
+    match is_lookup {
+        true => report_of_filled(entry),
+        false => report_of_lookups(entry),
+    }
+    let place = lower_place(entry, written)?;
     let input = match (from, batch_of) {
         (Some(from), _) => TableInput::From(from),
         (None, Some(stream)) => TableInput::BatchOf { stream, over: over?, replace: replace? },
         (None, None) => TableInput::ReadOnly,
     };
     let name = name.clone();
-    Some(Table { name, input, format, place, format_place, partition_by, roll, mode })
+    Some(Table { name, input, format, place, format_place, columns, partition_by, roll, mode })
 }
 
 /// What the table is kept as, and the keys of that.
@@ -193,20 +203,12 @@ fn lower_format(entry: Entry<'_>) -> Option<(TableFormat, Entry<'_>)> {
     formats.into_iter().find_map(|(format, entry)| Some((format, entry.written()?)))
 }
 
-fn lower_place(entry: Entry<'_>, format: TableFormat, written: Entry<'_>) -> Option<TablePlace> {
+fn lower_place(entry: Entry<'_>, written: Entry<'_>) -> Option<TablePlace> {
     let s3 = lower_s3(entry.child("s3"));
     let path: Spanned<String> = written.spanned("path")?;
-    let is_delta = format == TableFormat::Delta;
-    let read = if is_delta { Secret::new(path.value.clone()) } else { written.secret("path")? };
+    let read = written.secret("path")?;
     let scheme = read.reveal().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let problem = |code, message: String| codes::problem(code, message, path.place.clone());
-    if let (true, Some(scheme)) = (is_delta, &scheme) {
-        let message =
-            format!("`{scheme}://` is not built yet: Delta tables that are not on this machine");
-        let hint = "Take a folder of this machine, or `parquet.path` for plain files there.";
-        entry.report(problem(codes::NOT_BUILT, message).hint(hint));
-        return None;
-    }
     let place = match scheme.as_deref() {
         None if read.reveal().trim().is_empty() => {
             entry.report(problem(codes::MALFORMED, "the path of the table is empty".to_owned()));
@@ -273,6 +275,16 @@ fn report_of_lookups(entry: Entry<'_>) {
         let message = "this says how a lookup is read, and the table is none";
         let problem = codes::problem(codes::DOES_NOT_FIT, message, key.place());
         entry.report(problem.hint("A table without `from` and `batch_of` is a lookup."));
+    }
+}
+
+/// Reports keys that only say how a table is filled.
+fn report_of_filled(entry: Entry<'_>) {
+    let keys = ["partition_by", "mode"].map(|key| entry.child(key));
+    for key in keys.into_iter().filter_map(Entry::written) {
+        let message = "this says how a table is filled, and nothing fills this one";
+        let problem = codes::problem(codes::DOES_NOT_FIT, message, key.place());
+        entry.report(problem.hint("Say `from` or `batch_of`, or leave it out."));
     }
 }
 

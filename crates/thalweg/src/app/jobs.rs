@@ -24,6 +24,7 @@ use thalweg_log::EmbeddedLog;
 use thalweg_project::{CallMethod, Project, Secret, TableInput, TaskAction, TaskDay};
 use thalweg_stream::batch::BatchQuery;
 use thalweg_stream::engine::{Engine, RefreshNote};
+use thalweg_stream::lookups::Lookups;
 use thalweg_stream::pipeline::Pipeline;
 use thalweg_stream::sql::Planner;
 use thalweg_stream::tail::Tail;
@@ -49,6 +50,7 @@ pub(super) fn scheduler(
     boundaries: &Boundaries,
     forecasting: &Forecasting,
     layers: &Arc<Layers>,
+    lookups: &Lookups,
 ) -> Result<Arc<Scheduler>> {
     let mut definitions = Vec::new();
     let mut bodies: BTreeMap<(String, String), Arc<dyn Task>> = BTreeMap::new();
@@ -85,6 +87,7 @@ pub(super) fn scheduler(
                         boundaries,
                         forecasting,
                         layers,
+                        lookups,
                         table.as_str(),
                         day,
                     )?))
@@ -168,6 +171,7 @@ fn refresh(
     boundaries: &Boundaries,
     forecasting: &Forecasting,
     layers: &Arc<Layers>,
+    lookups: &Lookups,
     name: &str,
     day: Option<Day>,
 ) -> Result<Refresh> {
@@ -197,6 +201,7 @@ fn refresh(
     let tail = pipelines.iter().find(|it| it.name() == query.source).and_then(|it| it.tail.clone());
     let sql = project.stream(stream.as_str()).map(|it| it.sql.as_str().to_owned());
     let compared = layers.of_table(name, checked, pipelines)?;
+    let looked_up = |name: &String| Some((name.clone(), Arc::clone(lookups.get(name)?)));
     Ok(Refresh {
         env: env.clone(),
         name: name.to_owned(),
@@ -210,6 +215,7 @@ fn refresh(
             event_time: source.event_time.clone(),
             day_column: day_source(replace.as_str()).unwrap_or_else(|| replace.as_str().to_owned()),
             window_size: query.window_size,
+            lookups: query.lookups.iter().filter_map(looked_up).collect(),
             models: Arc::clone(&forecasting.models),
         },
         planner: checked.planner.clone(),

@@ -1,6 +1,7 @@
 //! Lookups of a project: what streams look up in, read whole (S11).
 //!
-//! Files that nothing fills, sources of files, tables of the lake, and views of those.
+//! Files that nothing fills, sources of files, tables of the lake, filled here or by others, and views of
+//! those.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub(super) fn lookups(wiring: &Wiring<'_>) -> Lookups {
         let kept = wiring.tables.get(name).zip(checked.tables.get(name));
         let Some((kept, columns)) = kept else { continue };
         let table = KeptRows {
+            name: name.clone(),
             table: Arc::clone(kept),
             schema: with_folders(table, columns),
             planner: checked.planner.clone(),
@@ -82,7 +84,8 @@ pub(super) fn lookups(wiring: &Wiring<'_>) -> Lookups {
             .filter_map(|name| Some((name.clone(), all.get(&name)?.clone())))
             .collect();
         let (planner, clock) = (checked.planner.clone(), wiring.env.clock.clone());
-        let view = View { sql: sql.as_str().to_owned(), reads, planner, clock };
+        let (sql, bytes_max) = (sql.as_str().to_owned(), bytes_max(project));
+        let view = View { name: name.clone(), sql, reads, planner, clock, bytes_max };
         all.insert(name.clone(), Arc::new(view));
     }
     Arc::new(all)
@@ -258,6 +261,7 @@ impl Lookup for LookupFiles {
 
 /// A table of the lake.
 struct KeptRows {
+    name: String,
     table: Arc<LakeTable>,
     schema: SchemaRef,
     planner: Planner,
@@ -279,21 +283,24 @@ impl Lookup for KeptRows {
             .map(|field| format!("\"{}\"", field.name().replace('"', "\"\"")))
             .collect();
         let sql = format!("SELECT {} FROM looked_up", columns.join(", "));
-        let asking = (&self.planner, self.clock.now());
-        let rows = run(asking, &sql, &names, pinned.version.to_string()).await?;
-        match rows.bytes() > self.bytes_max {
-            true => Err(too_large("the table", self.bytes_max)),
-            false => Ok(rows),
-        }
+        let asking = Asking {
+            name: &self.name,
+            planner: &self.planner,
+            now: self.clock.now(),
+            bytes_max: self.bytes_max,
+        };
+        asking.run(&sql, &names, pinned.version.to_string()).await
     }
 }
 
 /// A view of other lookups.
 struct View {
+    name: String,
     sql: String,
     reads: BTreeMap<String, Arc<dyn Lookup>>,
     planner: Planner,
     clock: Clock,
+    bytes_max: usize,
 }
 
 #[async_trait]
@@ -313,22 +320,41 @@ impl Lookup for View {
             version.push_str(&format!("{name}={}\n", rows.version));
             names.insert(name, Named::Table(rows.table()?), Vec::new());
         }
-        run((&self.planner, self.clock.now()), &self.sql, &names, version).await
+        let asking = Asking {
+            name: &self.name,
+            planner: &self.planner,
+            now: self.clock.now(),
+            bytes_max: self.bytes_max,
+        };
+        asking.run(&self.sql, &names, version).await
     }
 }
 
-/// The rows of a query over `names`.
-async fn run(
-    (planner, now): (&Planner, Timestamp),
-    sql: &str,
-    names: &Names,
-    version: String,
-) -> Result<LookupRows> {
-    let planned = planner.plan(sql, names, Mode::Query);
-    let plan = planned.map_err(|it| thalweg_stream::engine::wrong_sql(sql, it))?.plan;
-    let schema = Arc::clone(plan.schema().inner());
-    let rows = thalweg_stream::engine::run_plan(planner, plan, now).await?;
-    let batches: Vec<RecordBatch> = rows.batches.try_collect().await?;
-    let schema = batches.first().map_or(schema, RecordBatch::schema);
-    Ok(LookupRows { version, schema, batches })
+/// The query behind a lookup.
+struct Asking<'a> {
+    name: &'a str,
+    planner: &'a Planner,
+    now: Timestamp,
+    bytes_max: usize,
+}
+
+impl Asking<'_> {
+    /// The rows of a query over `names`; no more of them are read than may be held.
+    async fn run(&self, sql: &str, names: &Names, version: String) -> Result<LookupRows> {
+        let planned = self.planner.plan(sql, names, Mode::Query);
+        let plan = planned.map_err(|it| thalweg_stream::engine::wrong_sql(sql, it))?.plan;
+        let schema = Arc::clone(plan.schema().inner());
+        let mut rows =
+            thalweg_stream::engine::run_plan(self.planner, plan, self.now).await?.batches;
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = rows.try_next().await? {
+            bytes += batch.get_array_memory_size();
+            if bytes > self.bytes_max {
+                return Err(too_large(self.name, self.bytes_max));
+            }
+            batches.push(batch);
+        }
+        let schema = batches.first().map_or(schema, RecordBatch::schema);
+        Ok(LookupRows { version, schema, batches })
+    }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use thalweg_connect::stores::{self, S3Config, Store};
 use thalweg_core::Result;
 use thalweg_core::env::Env;
-use thalweg_lake::delta::{DayPartition, Delta, DeltaOptions};
+use thalweg_core::schema::Column;
+use thalweg_lake::delta::{DayPartition, Delta, DeltaLookup, DeltaOptions, LookupColumn};
 use thalweg_lake::files::{FileOptions, FileTable, Format};
 use thalweg_lake::{LakeTable, Place};
 use thalweg_project::{Project, Secret, Table, TableInput, TablePlace};
@@ -30,16 +31,17 @@ pub(super) async fn open(
         let name = table.name.as_str();
         let Some(columns) = checked.tables.get(name) else { continue };
         let columns = kept(table, columns);
-        let opened = match format(table) {
-            None => LakeTable::Delta(delta(project, table, columns, env).await?),
-            Some(format) => LakeTable::Files(files(project, table, format, &columns, env)?),
+        let opened = match (format(table), &table.input) {
+            (None, TableInput::ReadOnly) => LakeTable::Lookup(lookup(project, table)?),
+            (None, _) => LakeTable::Delta(delta(project, table, &columns, env).await?),
+            (Some(format), _) => LakeTable::Files(files(project, table, format, &columns, env)?),
         };
         tables.insert(name.to_owned(), Arc::new(opened));
     }
     Ok(tables)
 }
 
-async fn delta(project: &Project, table: &Table, columns: SchemaRef, env: &Env) -> Result<Delta> {
+async fn delta(project: &Project, table: &Table, columns: &SchemaRef, env: &Env) -> Result<Delta> {
     let event_time = match &table.input {
         TableInput::From(from) => project.source(from).map(|source| source.event_time.clone()),
         TableInput::BatchOf { .. } | TableInput::ReadOnly => None,
@@ -49,8 +51,21 @@ async fn delta(project: &Project, table: &Table, columns: SchemaRef, env: &Env) 
         source: day_source(partition.sql.as_str()).or(event_time).unwrap_or_default(),
     });
     let options = DeltaOptions { partition_by, ..DeltaOptions::default() };
-    let location = absolute(project, &table.place);
-    Delta::open_or_create(env, &location, table.name.as_str(), columns, options).await
+    let (place, name) = (place(project, table)?, table.name.as_str());
+    match &table.place {
+        TablePlace::Disk(_) => Delta::open_or_create(env, place, name, columns, options).await,
+        // A store that is away must not keep the rest from starting.
+        TablePlace::Hdfs(_) | TablePlace::S3(_) => Delta::new(env, place, name, columns, options),
+    }
+}
+
+fn lookup(project: &Project, table: &Table) -> Result<DeltaLookup> {
+    let column = |column: &Column| LookupColumn {
+        from: column.path().to_owned(),
+        field: Arc::new(Field::new(&column.name, column.kind.arrow(), column.nullable)),
+    };
+    let columns = table.columns.iter().map(column).collect();
+    DeltaLookup::new(&place(project, table)?, table.name.as_str(), columns)
 }
 
 fn files(
@@ -60,9 +75,22 @@ fn files(
     columns: &SchemaRef,
     env: &Env,
 ) -> Result<FileTable> {
-    let place = match &table.place {
-        TablePlace::Disk(_) => Place::on_disk(&absolute(project, &table.place))?,
-        TablePlace::Hdfs(url) => elsewhere(&stores::hdfs(&format!("{url}/"))?, url)?,
+    let options =
+        FileOptions { format, partition_by: folders(table), roll_bytes: table.roll.bytes };
+    FileTable::new(env, place(project, table)?, table.name.as_str(), columns, options)
+}
+
+/// Where a table lies. The folder of one that is filled is made if it is on this machine.
+pub(crate) fn place(project: &Project, table: &Table) -> Result<Place> {
+    match &table.place {
+        TablePlace::Disk(_) => {
+            let path = absolute(project, &table.place);
+            match &table.input {
+                TableInput::ReadOnly => Place::of_others(&path),
+                TableInput::From(_) | TableInput::BatchOf { .. } => Place::on_disk(&path),
+            }
+        }
+        TablePlace::Hdfs(url) => elsewhere(&stores::hdfs(&format!("{url}/"))?, url),
         TablePlace::S3(s3) => {
             let config = S3Config {
                 url: s3.url.clone(),
@@ -74,12 +102,9 @@ fn files(
                     (reveal(id), reveal(secret), token.as_ref().map(reveal))
                 }),
             };
-            elsewhere(&stores::s3(&config, Some(REQUEST_PATIENCE))?, &s3.url)?
+            elsewhere(&stores::s3(&config, Some(REQUEST_PATIENCE))?, &s3.url)
         }
-    };
-    let options =
-        FileOptions { format, partition_by: folders(table), roll_bytes: table.roll.bytes };
-    FileTable::new(env, place, table.name.as_str(), columns, options)
+    }
 }
 
 fn elsewhere(store: &Store, url: &str) -> Result<Place> {

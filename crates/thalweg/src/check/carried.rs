@@ -1,7 +1,7 @@
 //! Columns that files carry: sources of Parquet and Avro need declare none, nor do lookups of CSV
-//! with a header, whose columns are text.
+//! with a header, whose columns are text, nor those that are Delta tables.
 //!
-//! Only files of this machine are looked at; `check` asks no network.
+//! Only what is on this machine is looked at; `check` asks no network.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,8 +14,11 @@ use thalweg_core::env::Disk;
 use thalweg_core::problem::Problem;
 use thalweg_core::schema::{Column, ColumnType};
 use thalweg_core::{Error, Result};
+use thalweg_lake::delta::columns_at;
 use thalweg_log::OsDisk;
-use thalweg_project::{Connector, CsvFormat, Format, Location, Project, Source};
+use thalweg_project::{
+    Connector, CsvFormat, Format, Location, Project, Source, Spanned, Table, TableInput, TablePlace,
+};
 
 use super::problem;
 use crate::commands::machine;
@@ -29,12 +32,8 @@ pub(super) fn carry_columns(project: &mut Project, broken: &mut BTreeSet<String>
         let found = match first_columns(source) {
             Ok(columns) => source.carry(columns),
             Err(error) => {
-                let place = source.name.place.clone();
-                let message = format!("the columns of `{}` are not known", source.name.value);
-                let mut problem = problem("T0302", message, Some(error.message), place);
                 let hint = "Declare `columns`, or put a file there whose columns can be read.";
-                problem.hint = Some(hint.to_owned());
-                vec![problem]
+                vec![unknown(&source.name, error, hint)]
             }
         };
         if !found.is_empty() {
@@ -42,7 +41,49 @@ pub(super) fn carry_columns(project: &mut Project, broken: &mut BTreeSet<String>
         }
         problems.extend(found);
     }
+    let columns = lookups_in_delta(project).map(|(at, table)| (at, delta_columns(project, table)));
+    for (at, columns) in columns.collect::<Vec<_>>() {
+        let table = &mut project.tables[at];
+        match columns {
+            Ok(columns) => table.columns = columns,
+            Err(error) => {
+                let hint = "Declare `columns`, or read a table that is there.";
+                problems.push(unknown(&table.name, error, hint));
+                broken.insert(table.name.value.clone());
+            }
+        }
+    }
     problems
+}
+
+fn unknown(name: &Spanned<String>, error: Error, hint: &str) -> Problem {
+    let message = format!("the columns of `{name}` are not known");
+    let mut problem = problem("T0302", message, Some(error.message), name.place.clone());
+    problem.hint = Some(hint.to_owned());
+    problem
+}
+
+/// The tables that others fill and that declare no columns.
+fn lookups_in_delta(project: &Project) -> impl Iterator<Item = (usize, &Table)> {
+    let tables = project.tables.iter().enumerate();
+    tables.filter(|(_, table)| table.input == TableInput::ReadOnly && table.columns.is_empty())
+}
+
+/// The columns of a Delta table that is on this machine.
+fn delta_columns(project: &Project, table: &Table) -> Result<Vec<Column>> {
+    if !matches!(table.place, TablePlace::Disk(_)) {
+        return Err(Error::invalid("the table is not on this machine"));
+    }
+    let place = crate::app::tables::place(project, table)?;
+    // Whoever asks may be in a runtime already, in which no other can wait.
+    let looked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Error::internal("no runtime to look at a table").with_source(error))?;
+        runtime.block_on(columns_at(&place))
+    });
+    let schema = looked.join().map_err(|_| Error::internal("looking at a table ended early"))??;
+    Ok(carried_columns(&schema))
 }
 
 /// The columns of the first file of a source that is on this machine.

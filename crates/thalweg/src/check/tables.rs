@@ -161,8 +161,16 @@ pub(super) fn problems_of_use(project: &Project) -> Vec<Problem> {
         TaskAction::Compact { table } => Some(table),
         _ => None,
     }) {
-        let is_plain = project.table(table.as_str()).is_some_and(|it| format(it).is_some());
-        if is_plain {
+        let Some(named) = project.table(table.as_str()) else { continue };
+        if named.input == TableInput::ReadOnly {
+            problems.push(told(
+                "T0207",
+                format!("nothing here fills `{table}`, so it is not merged either"),
+                "Whoever fills it also tends it.",
+                &table.place,
+            ));
+        }
+        if format(named).is_some() {
             problems.push(told(
                 "T0501",
                 format!("`{table}` is plain files, which are not merged yet"),

@@ -10,6 +10,7 @@ mod crash;
 mod crypto_forecast;
 mod customers;
 mod databases;
+mod delta;
 mod exchanges;
 mod files;
 mod hostile;

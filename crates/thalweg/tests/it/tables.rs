@@ -17,7 +17,7 @@ use crate::project::Project;
 use crate::support::{assert_same_rows, capture, python, root, run, sorted, spark};
 
 /// Trades in the capture.
-const TRADES: i64 = 6_959;
+pub(crate) const TRADES: i64 = 6_959;
 /// The longest that a run lives before it is killed.
 const LIFE_MAX: Duration = Duration::from_millis(700);
 
@@ -68,7 +68,7 @@ json.path = "{place}/json"
 }
 
 /// Runs `--drain` again and again, killed each time after a random while; the last one ends.
-fn drain_through_kills(project: &Project, kills: u32, seed: u64, between: impl Fn(u32)) {
+pub(crate) fn drain_through_kills(project: &Project, kills: u32, seed: u64, between: impl Fn(u32)) {
     let mut random = SmallRng::seed_from_u64(seed);
     for kill in 0..kills {
         let life = LIFE_MAX.mul_f64(random.random_range(0.2..1.0));

@@ -1,5 +1,7 @@
 //! Delta tables from outside: what is written, what is read, and what a crash leaves.
 
+mod elsewhere;
+mod lookups;
 mod model;
 mod readers;
 mod rewrites;
@@ -53,8 +55,8 @@ impl Place {
         schema: SchemaRef,
         options: DeltaOptions,
     ) -> thalweg_core::Result<Delta> {
-        let location = self.path().display().to_string();
-        Delta::open_or_create(&self.env, &location, "trades_history", schema, options).await
+        let place = crate::Place::on_disk(&self.path().display().to_string())?;
+        Delta::open_or_create(&self.env, place, "trades_history", &schema, options).await
     }
 
     async fn by_day(&self) -> Delta {

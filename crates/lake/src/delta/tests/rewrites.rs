@@ -101,7 +101,8 @@ async fn a_compaction_that_was_overtaken_is_dropped_unless_by_an_append() {
     for epoch in 1..=4 {
         commit(&mut sink, epoch, &rows(0, [epoch as i64])).await;
     }
-    let slow = place.by_day().await.shared;
+    let slow = place.by_day().await;
+    let slow = slow.shared().await.unwrap();
     let merge = async || {
         let (version, groups) = slow.small_groups().await.unwrap();
         slow.merge(version, &groups[0]).await.unwrap()

@@ -61,7 +61,7 @@ async fn a_crash_before_the_commit_loses_and_doubles_nothing() {
 }
 
 /// Makes a file two days old.
-fn age(path: &Path) {
+pub(super) fn age(path: &Path) {
     let file = std::fs::File::options().write(true).open(path).unwrap();
     let written = file.metadata().unwrap().modified().unwrap();
     file.set_modified(written - Duration::from_secs(2 * 86_400)).unwrap();

@@ -1,108 +1,11 @@
 //! A process that dies at any call to its store, and the one that comes after it: each row is there
 //! once, and nothing of the dead one stays.
 
-use std::fmt;
-use std::ops::Range;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
-};
 use proptest::prelude::*;
 
 use super::*;
 use crate::storage;
-
-/// A store that answers a number of calls, and none after that.
-#[derive(Debug)]
-struct Dying {
-    store: Arc<dyn ObjectStore>,
-    calls_left: AtomicI64,
-    // Whether the last call is carried out, and only its answer lost.
-    loses_the_answer: bool,
-}
-
-impl Dying {
-    /// Whether a call is carried out, and whether it is answered.
-    fn judge(&self) -> (bool, bool) {
-        match self.calls_left.fetch_sub(1, Ordering::SeqCst) {
-            1.. => (true, true),
-            0 => (self.loses_the_answer, false),
-            _ => (false, false),
-        }
-    }
-
-    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let (is_done, is_answered) = self.judge();
-        let done = if is_done { Some(call.await) } else { None };
-        done.filter(|_| is_answered).unwrap_or_else(|| Err(dead()))
-    }
-}
-
-fn dead() -> object_store::Error {
-    object_store::Error::Generic { store: "dying", source: "the process is dead".into() }
-}
-
-impl fmt::Display for Dying {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a store that dies")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Dying {
-    async fn put_opts(&self, at: &Path, bytes: PutPayload, how: PutOptions) -> Result<PutResult> {
-        self.call(self.store.put_opts(at, bytes, how)).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        at: &Path,
-        how: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.call(self.store.put_multipart_opts(at, how)).await
-    }
-
-    async fn get_opts(&self, at: &Path, how: GetOptions) -> Result<GetResult> {
-        self.call(self.store.get_opts(at, how)).await
-    }
-
-    async fn get_ranges(&self, at: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.store.get_ranges(at, ranges).await
-    }
-
-    fn delete_stream(
-        &self,
-        places: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        match self.judge() {
-            (true, true) => self.store.delete_stream(places),
-            _ => futures::stream::once(async { Err(dead()) }).boxed(),
-        }
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.store.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.store.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> Result<()> {
-        self.call(self.store.copy_opts(from, to, how)).await
-    }
-
-    async fn rename_opts(&self, from: &Path, to: &Path, how: RenameOptions) -> Result<()> {
-        self.call(self.store.rename_opts(from, to, how)).await
-    }
-}
+use crate::testing::Dying;
 
 const EPOCHS: u64 = 6;
 
@@ -133,8 +36,7 @@ async fn die_and_live(store: Arc<dyn ObjectStore>, folder: &str, lives: &[(i64, 
             .unwrap()
     };
     for (calls, loses_the_answer) in lives {
-        let calls_left = AtomicI64::new(*calls);
-        let dying = Dying { store: store.clone(), calls_left, loses_the_answer: *loses_the_answer };
+        let dying = Dying::after(*calls, *loses_the_answer, store.clone());
         let _ = live(&open(Arc::new(dying))).await;
     }
     let table = open(store.clone());
@@ -154,6 +56,21 @@ async fn a_process_may_die_at_any_call() {
             die_and_live(memory(), "lake/t", &[(calls, loses_the_answer)]).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_on_its_way_goes_with_the_next_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let commits = folder.path().join("_thalweg/commits");
+    std::fs::create_dir_all(&commits).unwrap();
+    let left = commits.join(".00000000000000000001.json.0.staged");
+    std::fs::write(&left, "{").unwrap();
+    let place = Place::on_disk(folder.path().to_str().unwrap()).unwrap();
+    let format = Format::Csv { delimiter: b',' };
+    let table = FileTable::new(&env(), place, "trades", &schema(), options(format)).unwrap();
+    live(&table).await.unwrap();
+    assert!(!left.exists());
+    assert_eq!(std::fs::read_dir(&commits).unwrap().count() as u64, EPOCHS / 2);
 }
 
 proptest! {

@@ -18,6 +18,7 @@ use thalweg_core::time::Day;
 
 use super::*;
 use crate::delta::tests::{env, rows, schema, stamp, stamp_of};
+use crate::place::Place;
 
 fn by_day() -> Vec<Partition> {
     vec![Partition { column: "day".to_owned(), by: By::Day("ts".to_owned()) }]

@@ -1,7 +1,7 @@
-//! Lookups: tables that are only read, from files (S11).
+//! Lookups: tables that are only read (S11).
 //!
-//! A lookup reads as a source of files does, whole, so it is lowered to one; it has no pipeline, no
-//! watermark and no position.
+//! A lookup of files reads as a source of files does, whole, so it is lowered to one; it has no pipeline, no
+//! watermark and no position. A lookup that is a Delta table is lowered as a table is.
 
 use std::time::Duration;
 
@@ -103,6 +103,14 @@ fn lookup_columns(entry: Entry<'_>) -> Option<Option<Columns>> {
     let is_whole = columns.len() == members.len();
     let places = members.iter().map(|(name, _)| Some(name.place.clone())).collect();
     Some(is_whole.then(|| Columns { places, ..Columns::of_preset(columns) }))
+}
+
+/// The columns that a lookup declares, and none of them wrong; empty when it declares none.
+pub(crate) fn declared_columns(entry: Entry<'_>) -> Option<Vec<Column>> {
+    match lookup_columns(entry) {
+        Some(columns) => Some(columns?.columns),
+        None => Some(Vec::new()),
+    }
 }
 
 /// Whether nothing fills the table.

@@ -1,4 +1,4 @@
-//! Where a table of files lies: a store of objects, and the folder in it.
+//! Where a table lies: a store of objects, and the folder in it.
 //!
 //! Every call ends: a store that does not answer within [`PATIENCE`] is unavailable (S25).
 
@@ -15,6 +15,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutPay
 use thalweg_core::{Error, Result};
 
 use crate::error::fold;
+use crate::rooted::Rooted;
 use crate::storage;
 
 /// Longest wait for a store to answer.
@@ -53,6 +54,16 @@ impl Place {
         Ok(Self { store, folder, url: location.to_owned() })
     }
 
+    /// A folder of this machine that others fill: it is neither made nor written.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when it is no absolute path.
+    pub fn of_others(location: &str) -> Result<Self> {
+        let (store, folder) = storage::folder_of_others(location)?;
+        Ok(Self { store, folder, url: location.to_owned() })
+    }
+
     /// The folder `folder` of a store; `url` is its name in messages and holds no secret.
     ///
     /// # Errors
@@ -63,6 +74,11 @@ impl Place {
             Error::invalid(format!("a table cannot lie at `{url}`")).with_source(error)
         })?;
         Ok(Self { store, folder, url: url.to_owned() })
+    }
+
+    /// The folder as a store of its own.
+    pub(crate) fn rooted(&self) -> Rooted {
+        Rooted::new(self.store.clone(), self.folder.clone(), &self.url, PATIENCE)
     }
 
     /// The store as a whole.
