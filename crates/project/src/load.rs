@@ -95,14 +95,14 @@ pub(crate) fn load(
     let checked = check::check(&root, is_whole, &environment, &sources, &mut problems);
     let definitions = Definitions::collect(&root);
     names::check(&root, &definitions, is_whole, &mut problems);
-    let sql_files = read_sql_files(&root, files, &mut sources, &mut problems);
+    let named_files = read_named_files(&root, files, &mut sources, &mut problems);
     let lowering = Lowering {
         dir,
         environment: &environment,
         sources: &sources,
         definitions: &definitions,
         is_whole,
-        sql_files: &sql_files,
+        named_files: &named_files,
         problems: RefCell::default(),
         reads: RefCell::default(),
     };
@@ -201,8 +201,8 @@ fn read_env_file(
     values
 }
 
-/// Reads every file that a `sql_file` names.
-fn read_sql_files(
+/// Reads every file with a query or a schema that the project names.
+fn read_named_files(
     root: &Node,
     files: &dyn ProjectFiles,
     sources: &mut SourceMap,
@@ -210,7 +210,7 @@ fn read_sql_files(
 ) -> BTreeMap<String, Arc<PathBuf>> {
     let mut named: Vec<(&str, &Place)> = Vec::new();
     names::visit(root, &mut |node, _, shape| {
-        if let (Shape::SqlFile, Value::Text(path)) = (shape, &node.value) {
+        if let (Shape::SqlFile | Shape::AvroFile, Value::Text(path)) = (shape, &node.value) {
             named.push((path, &node.place));
         }
     });

@@ -259,7 +259,12 @@ fn a_panel_of_rows_that_were_looked_up_is_a_stream() {
          JOIN listed l ON t.symbol = l.symbol) l GROUP BY 1",
     ] {
         let found = found(sql);
-        assert_eq!((found.streams.len(), found.direct.len()), (1, 0), "{sql}: {:?}", found.refusals);
+        assert_eq!(
+            (found.streams.len(), found.direct.len()),
+            (1, 0),
+            "{sql}: {:?}",
+            found.refusals
+        );
         assert!(found.streams[0].1.lookups.contains("listed"), "{sql}");
     }
     let live = found("SELECT count(*) FROM trades WHERE symbol IN (SELECT symbol FROM quoted)");

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use thalweg_connect::codecs::avro::{AvroDecoder, AvroSchemas};
 use thalweg_connect::codecs::columns::ColumnsDecoder;
 use thalweg_connect::codecs::csv::{CsvConfig, CsvDecoder, Header, HeaderSource};
 use thalweg_connect::codecs::json::{JsonConfig, JsonDecoder, NoticeRule};
@@ -19,6 +20,7 @@ use thalweg_connect::sources::file::{
 };
 use thalweg_connect::sources::http::{Http, HttpConfig};
 use thalweg_connect::sources::journal::JournalInput;
+use thalweg_connect::sources::push::Body;
 use thalweg_connect::sources::websocket::{Heartbeat, WebSocket, WebSocketConfig};
 use thalweg_core::decode::Decoder;
 use thalweg_core::env::Env;
@@ -28,8 +30,8 @@ use thalweg_core::store::{Expected, Store};
 use thalweg_core::topic::TopicPartition;
 use thalweg_core::{Error, Result};
 use thalweg_project::{
-    Connector, CsvFormat, FileInput as FileSource, FilePlace, Format, JsonFormat, JsonLayout,
-    Location, Secret, Source,
+    AvroMessages, Connector, CsvFormat, FileInput as FileSource, FilePlace, Format, JsonFormat,
+    JsonLayout, Location, Secret, Source,
 };
 use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::sql::Planner;
@@ -102,6 +104,14 @@ pub(crate) fn live(
     };
     config.stale_after = source.stale_after;
     Ok(Box::new(WebSocket::new(config, env)?))
+}
+
+/// What those who post to a source send.
+pub(super) fn posted(source: &Source) -> Body {
+    match source.format {
+        Format::Json(_) => Body::Json,
+        _ => Body::Message,
+    }
 }
 
 /// What shows that records of a live source are missing, if anything does.
@@ -245,8 +255,8 @@ pub(crate) fn file_config(source: &Source, place: Place) -> Result<FileConfig> {
                 JsonLayout::Document => Framing::Document,
             };
         }
-        // One page, whole.
-        Format::Html(_) => config.framing = Framing::Document,
+        // One page or message, whole.
+        Format::Html(_) | Format::AvroMessages(_) => config.framing = Framing::Document,
         Format::Parquet => config.framing = Framing::Rows(RowFormat::Parquet),
         Format::Avro => config.framing = Framing::Rows(RowFormat::Avro),
     }
@@ -272,7 +282,22 @@ pub(crate) fn decoder(source: &Source, headers: Option<HeaderSource>) -> Result<
         }
         Format::Html(html) => pages::decoder(source, html)?,
         Format::Parquet | Format::Avro => Box::new(ColumnsDecoder::new(source.columns.clone())?),
+        Format::AvroMessages(messages) => {
+            Box::new(AvroDecoder::new(source.columns.clone(), &avro_schemas(messages))?)
+        }
     })
+}
+
+fn avro_schemas(messages: &AvroMessages) -> AvroSchemas {
+    match messages {
+        AvroMessages::Fingerprints(schemas) => {
+            AvroSchemas::Fingerprints(schemas.iter().map(|schema| schema.text.clone()).collect())
+        }
+        AvroMessages::Ids(schemas) => {
+            let by_id = schemas.iter().map(|(id, schema)| (*id, schema.text.clone()));
+            AvroSchemas::Ids(by_id.collect())
+        }
+    }
 }
 
 /// Where files are, as the connector takes it.
