@@ -132,7 +132,7 @@ impl AvroDecoder {
         let writer = self.writers.get(&name).ok_or_else(|| self.framing.unknown(name))?;
         match walk(&writer.schema, record, SIZE_MAX) {
             Ok((size, [])) => Ok((name, size)),
-            Ok((_, rest)) => Err(format!("{} bytes are left behind the record", rest.len())),
+            Ok((_, rest)) => Err(format!("bytes left behind the record: {}", rest.len())),
             Err(wrong) => Err(wrong.told()),
         }
     }

@@ -1,5 +1,6 @@
 //! Sources as they run: connector, input and decoder of each.
 
+mod avro;
 mod exchanges;
 mod pages;
 mod polled;
@@ -8,7 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use thalweg_connect::codecs::avro::{AvroDecoder, AvroSchemas};
 use thalweg_connect::codecs::columns::ColumnsDecoder;
 use thalweg_connect::codecs::csv::{CsvConfig, CsvDecoder, Header, HeaderSource};
 use thalweg_connect::codecs::json::{JsonConfig, JsonDecoder, NoticeRule};
@@ -30,8 +30,8 @@ use thalweg_core::store::{Expected, Store};
 use thalweg_core::topic::TopicPartition;
 use thalweg_core::{Error, Result};
 use thalweg_project::{
-    AvroMessages, Connector, CsvFormat, FileInput as FileSource, FilePlace, Format, JsonFormat,
-    JsonLayout, Location, Secret, Source,
+    Connector, CsvFormat, FileInput as FileSource, FilePlace, Format, JsonFormat, JsonLayout,
+    Location, Secret, Source,
 };
 use thalweg_stream::intake::{Intake, IntakeConfig};
 use thalweg_stream::sql::Planner;
@@ -282,22 +282,8 @@ pub(crate) fn decoder(source: &Source, headers: Option<HeaderSource>) -> Result<
         }
         Format::Html(html) => pages::decoder(source, html)?,
         Format::Parquet | Format::Avro => Box::new(ColumnsDecoder::new(source.columns.clone())?),
-        Format::AvroMessages(messages) => {
-            Box::new(AvroDecoder::new(source.columns.clone(), &avro_schemas(messages))?)
-        }
+        Format::AvroMessages(messages) => avro::decoder(source, messages)?,
     })
-}
-
-fn avro_schemas(messages: &AvroMessages) -> AvroSchemas {
-    match messages {
-        AvroMessages::Fingerprints(schemas) => {
-            AvroSchemas::Fingerprints(schemas.iter().map(|schema| schema.text.clone()).collect())
-        }
-        AvroMessages::Ids(schemas) => {
-            let by_id = schemas.iter().map(|(id, schema)| (*id, schema.text.clone()));
-            AvroSchemas::Ids(by_id.collect())
-        }
-    }
 }
 
 /// Where files are, as the connector takes it.

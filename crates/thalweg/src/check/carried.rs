@@ -33,8 +33,10 @@ pub(super) fn carry_columns(project: &mut Project, broken: &mut BTreeSet<String>
         problems.extend(found);
     }
     let sources = project.sources.iter_mut().chain(&mut project.lookups);
-    let sources = sources.filter(|source| !broken.contains(source.name.as_str()));
     for source in sources.filter(|source| source.columns.is_empty()) {
+        if broken.contains(source.name.as_str()) {
+            continue;
+        }
         let found = match first_columns(source) {
             Ok(columns) => source.carry(columns),
             Err(error) => {

@@ -121,12 +121,8 @@ fn what_is_no_message_says_why() {
     check(single, &with(2, &[0; 8]), "no schema with the fingerprint 0000000000000000");
     check(single, &whole[..10], "symbol: cut off");
     check(single, &whole[..at - 1], "ts: cut off");
-    check(single, &[&whole[..], b"xyz"].concat(), "3 bytes are left behind the record");
-    check(
-        single,
-        &[&whole[..], &whole].concat(),
-        &format!("{at} bytes are left behind the record"),
-    );
+    check(single, &[&whole[..], b"xyz"].concat(), "bytes left behind the record: 3");
+    check(single, &[&whole[..], &whole].concat(), &format!("bytes left behind the record: {at}"));
     // Lengths that are not, in front of a text.
     check(single, &with(10, &[0xfe, 0xff, 0xff, 0xff, 0x0f]), "symbol: cut off");
     check(single, &with(10, &[0x01]), "symbol: a negative length");
