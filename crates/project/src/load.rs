@@ -108,6 +108,7 @@ pub(crate) fn load(
     };
     let mut project = lower(&lowering, &root);
     count_partitions(&mut project);
+    project.secrets = environment.secrets();
     let reads = lowering.reads.take();
     problems.append(&mut lowering.problems.take());
     what_belongs_together(&project, &mut problems);
@@ -265,6 +266,7 @@ fn lower(lowering: &Lowering<'_>, root: &Node) -> Project {
         tests: lower_all(root, "test", test::lower),
         runtime: runtime::lower(root),
         server: runtime::lower_server(root),
+        secrets: Vec::new(),
         sources,
         models,
     }
