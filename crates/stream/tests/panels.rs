@@ -250,7 +250,7 @@ fn a_panel_of_rows_that_were_looked_up_is_a_stream() {
     for name in ["listed", "quoted"] {
         names.insert(name, Named::Rows(schema()), Vec::new());
     }
-    names.add_lookup("listed");
+    names.let_look_up("listed");
     let sources = BTreeSet::from(["trades".to_owned()]);
     let found = |sql: &str| compile(&Planner::new(), sql, &names, &sources).unwrap();
     for sql in [
