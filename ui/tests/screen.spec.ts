@@ -271,7 +271,7 @@ test.describe('jobs', () => {
     await log.getByRole('searchbox').fill('no line has this');
     await expect(log).not.toContainText('reading');
     await graph.getByRole('button', { name: 'task compact, succeeded' }).click();
-    await expect(page.getByRole('region', { name: 'Log of compact' })).toBeVisible();
+    await expect(page.getByRole('region', { name: 'Log of compact' })).toContainText(/merged \d+ files into \d+/);
     await page.getByRole('heading', { level: 2 }).getByRole('link', { name: 'nightly' }).click();
     const run = page.getByRole('region', { name: 'Runs' }).getByRole('row', { name: /succeeded/ }).first();
     await expect(run.getByRole('img', { name: 'hourly succeeded, compact succeeded' })).toBeVisible();

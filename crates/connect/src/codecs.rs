@@ -2,7 +2,7 @@
 //!
 //! One file a format: [`json`], [`csv`] and [`html`] fill the same buffers (`rows`) and read the same
 //! spellings (`text`), so a `timestamp` means the same whatever brought it. Parquet and Avro come as
-//! columns, which [`columns`] makes those that were declared.
+//! columns, which [`columns`] makes those that were declared; messages of Avro are read by [`avro`].
 //!
 //! # What each column type accepts
 //!
@@ -25,6 +25,7 @@
 //!
 //! Not here: how bytes are cut into frames (`sources`), and checks and quarantine (crate `stream`).
 
+pub mod avro;
 pub mod columns;
 pub mod csv;
 pub mod html;

@@ -18,4 +18,4 @@ mod secrets;
 pub(crate) mod tls;
 pub mod websocket;
 
-pub use secrets::redact_url;
+pub use secrets::{Secrets, redact_url};

@@ -28,11 +28,19 @@ pub trait Control: Send + Sync {
     /// `Invalid` when there is no such run or task.
     async fn task_log(&self, run: &str, task: &str, attempt: Option<u32>) -> Result<AttemptLog>;
 
-    /// Takes records that somebody posts to a source: a JSON value, or an array of them.
+    /// What the newest attempt of each task of a run has said so far, by the names of the tasks.
     ///
     /// # Errors
     ///
-    /// `Data` when it is no JSON; `Invalid` when there is no such source, nothing can be posted to
+    /// `Invalid` when there is no such run.
+    async fn run_log(&self, run: &str) -> Result<Vec<(String, AttemptLog)>>;
+
+    /// Takes records that somebody posts to a source: a JSON value, or an array of them; one message,
+    /// where the source's format is another.
+    ///
+    /// # Errors
+    ///
+    /// `Data` when it is no JSON and should be; `Invalid` when there is no such source, nothing can be posted to
     /// it, or it is too much; `Unavailable` while nothing is taken: try again.
     async fn push(&self, source: &str, _body: Bytes) -> Result<Pushed> {
         Err(Error::invalid(format!("no source `{source}`")))

@@ -6,8 +6,9 @@
 //!   is left out between them is counted, and said where it is missing.
 //! - A line has at most [`LINE_BYTES`]; the rest of a longer one is cut, and that is said.
 //!
-//! Lines are kept in memory while the attempt runs and stored now and then by
-//! [`crate::scheduler`]; a crash loses the newest ones.
+//! Lines are kept in memory while the attempt runs; [`crate::scheduler`] stores the first at once and
+//! the others a second later at the latest, so a crash loses those of its last second. The last line
+//! is what came of the attempt.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -212,6 +212,20 @@ impl Scheduler {
         Ok(TaskLogView { run: run.to_owned(), task: task.to_owned(), attempt, complete, lines })
     }
 
+    /// The logs of a run: of each task its newest attempt, in the order of the file.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when there is no such run.
+    pub async fn logs(&self, run: &str) -> Result<Vec<TaskLogView>> {
+        let record = self.archive.run(run).await?.ok_or_else(|| no_such_run(run))?;
+        let mut logs = Vec::with_capacity(record.tasks.len());
+        for task in &record.tasks {
+            logs.push(self.log(run, &task.name, None).await?);
+        }
+        Ok(logs)
+    }
+
     /// The newest `limit` entries of a job's history, oldest first.
     pub async fn history(&self, job: &str, limit: usize) -> Result<Vec<HistoryEntry>> {
         self.archive.history(job, limit).await

@@ -33,8 +33,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) definitions: &'a Definitions,
     /// False when a file did not parse.
     pub(crate) is_whole: bool,
-    /// The query files that could be read, by the path the project file gives.
-    pub(crate) sql_files: &'a BTreeMap<String, Arc<PathBuf>>,
+    /// The files with a query or a schema that could be read, by the path the project file gives.
+    pub(crate) named_files: &'a BTreeMap<String, Arc<PathBuf>>,
     /// Problems that only lowering can see.
     pub(crate) problems: RefCell<Vec<Problem>>,
     /// Paths of the keys that were read.
@@ -185,9 +185,15 @@ impl<'a> Entry<'a> {
     pub(crate) fn query(self) -> Option<SqlText> {
         self.sql("sql").or_else(|| {
             let path: String = self.get("sql_file")?;
-            let file = self.lowering.sql_files.get(&path)?;
+            let file = self.lowering.named_files.get(&path)?;
             Some(SqlText::of_file(Arc::clone(file), self.lowering.sources.text(file)?))
         })
+    }
+
+    /// The text of the file that this entry names; none where it could not be read.
+    pub(crate) fn read_file(self) -> Option<&'a str> {
+        let path: String = self.read()?;
+        self.lowering.sources.text(self.lowering.named_files.get(&path)?)
     }
 
     /// Reports what only lowering can see.

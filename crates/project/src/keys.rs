@@ -248,6 +248,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
         project::KEYS,
         source::KEYS,
         source::PAGE_KEYS,
+        source::AVRO_KEYS,
         source::POLL_KEYS,
         source::EXCHANGE_KEYS,
         source::PLACE_KEYS,
@@ -276,6 +277,7 @@ pub fn groups() -> impl Iterator<Item = &'static Group> {
     [
         source::GROUPS,
         source::PAGE_GROUPS,
+        source::AVRO_GROUPS,
         source::POLL_GROUPS,
         stream::GROUPS,
         table::GROUPS,

@@ -27,10 +27,11 @@ pub use route::{Arm, Route};
 pub use runtime::{DiskBudget, Runtime, Server};
 pub use sink::{DatabaseTable, Mode, Sink, Target};
 pub use source::{
-    Binance, BinanceChannel, BinanceEndpoint, Channel, Check, Clean, Cleaning, CoinbaseChannel,
-    Connector, CsvFormat, Exchange, Exec, FileInput, FilePlace, Finnhub, Format, Heartbeat,
-    HtmlFormat, HtmlRows, Http, JsonFormat, JsonLayout, Keep, KrakenChannel, Locale, Location,
-    Notice, OnInvalid, Pages, PagesBy, PollEmit, S3, Source, TopicInput, Unique, Websocket,
+    AvroMessages, AvroSchema, Binance, BinanceChannel, BinanceEndpoint, Channel, Check, Clean,
+    Cleaning, CoinbaseChannel, Connector, CsvFormat, Exchange, Exec, FileInput, FilePlace, Finnhub,
+    Format, Heartbeat, HtmlFormat, HtmlRows, Http, JsonFormat, JsonLayout, Keep, KrakenChannel,
+    Locale, Location, Notice, OnInvalid, Pages, PagesBy, PollEmit, S3, Source, TopicInput, Unique,
+    Websocket,
 };
 pub use stream::{Emit, Stream};
 pub use table::{Partition, Roll, Table, TableFormat, TableInput, TableMode, TablePlace};

@@ -36,13 +36,13 @@ pub use codes::{codes, explain};
 pub use files::{Edited, ProjectFiles};
 pub use json_schema::schema;
 pub use kinds::{
-    Alert, Arm, Band, Binance, BinanceChannel, BinanceEndpoint, CallMethod, Candidate, Cell,
-    ChampionRule, Channel, Check, Clean, Cleaning, CoinbaseChannel, Connector, CsvFormat,
-    Dashboard, DatabaseTable, DiskBudget, Emit, Evaluation, Exchange, Exec, Expectation,
-    ExportFormat, FileInput, FilePlace, Filter, Finnhub, Format, Given, GivenInput, Heartbeat,
-    HtmlFormat, HtmlRows, Http, Job, JsonFormat, JsonLayout, Keep, KpiFormat, KrakenChannel,
-    Locale, Location, Mode, Model, Notice, Notify, OnInvalid, Pages, PagesBy, Panel, PanelKind,
-    Partition, PollEmit, Roll, Route, Runtime, S3, Server, Sink, Source, Stream, Table,
+    Alert, Arm, AvroMessages, AvroSchema, Band, Binance, BinanceChannel, BinanceEndpoint,
+    CallMethod, Candidate, Cell, ChampionRule, Channel, Check, Clean, Cleaning, CoinbaseChannel,
+    Connector, CsvFormat, Dashboard, DatabaseTable, DiskBudget, Emit, Evaluation, Exchange, Exec,
+    Expectation, ExportFormat, FileInput, FilePlace, Filter, Finnhub, Format, Given, GivenInput,
+    Heartbeat, HtmlFormat, HtmlRows, Http, Job, JsonFormat, JsonLayout, Keep, KpiFormat,
+    KrakenChannel, Locale, Location, Mode, Model, Notice, Notify, OnInvalid, Pages, PagesBy, Panel,
+    PanelKind, Partition, PollEmit, Roll, Route, Runtime, S3, Server, Sink, Source, Stream, Table,
     TableFormat, TableInput, TableMode, TablePlace, Target, Task, TaskAction, TaskDay, Test,
     TestRow, TestRows, Topic, TopicInput, Training, Unique, View, ViewInput, Websocket,
 };

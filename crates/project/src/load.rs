@@ -95,19 +95,20 @@ pub(crate) fn load(
     let checked = check::check(&root, is_whole, &environment, &sources, &mut problems);
     let definitions = Definitions::collect(&root);
     names::check(&root, &definitions, is_whole, &mut problems);
-    let sql_files = read_sql_files(&root, files, &mut sources, &mut problems);
+    let named_files = read_named_files(&root, files, &mut sources, &mut problems);
     let lowering = Lowering {
         dir,
         environment: &environment,
         sources: &sources,
         definitions: &definitions,
         is_whole,
-        sql_files: &sql_files,
+        named_files: &named_files,
         problems: RefCell::default(),
         reads: RefCell::default(),
     };
     let mut project = lower(&lowering, &root);
     count_partitions(&mut project);
+    project.secrets = environment.secrets();
     let reads = lowering.reads.take();
     problems.append(&mut lowering.problems.take());
     what_belongs_together(&project, &mut problems);
@@ -201,8 +202,8 @@ fn read_env_file(
     values
 }
 
-/// Reads every file that a `sql_file` names.
-fn read_sql_files(
+/// Reads every file with a query or a schema that the project names.
+fn read_named_files(
     root: &Node,
     files: &dyn ProjectFiles,
     sources: &mut SourceMap,
@@ -210,7 +211,7 @@ fn read_sql_files(
 ) -> BTreeMap<String, Arc<PathBuf>> {
     let mut named: Vec<(&str, &Place)> = Vec::new();
     names::visit(root, &mut |node, _, shape| {
-        if let (Shape::SqlFile, Value::Text(path)) = (shape, &node.value) {
+        if let (Shape::SqlFile | Shape::AvroFile, Value::Text(path)) = (shape, &node.value) {
             named.push((path, &node.place));
         }
     });
@@ -265,6 +266,7 @@ fn lower(lowering: &Lowering<'_>, root: &Node) -> Project {
         tests: lower_all(root, "test", test::lower),
         runtime: runtime::lower(root),
         server: runtime::lower_server(root),
+        secrets: Vec::new(),
         sources,
         models,
     }

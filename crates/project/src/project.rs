@@ -11,6 +11,7 @@ use crate::kinds::{
     TableInput, Target, Test, Topic, View,
 };
 use crate::names;
+use crate::secret::Secret;
 use crate::spanned::Spanned;
 use crate::sql_text::SqlText;
 
@@ -60,6 +61,8 @@ pub struct Project {
     pub runtime: Runtime,
     /// `[server]`
     pub server: Server,
+    /// Values of the environment that the project uses, and all of `.env`: nothing shows them.
+    pub secrets: Vec<Secret>,
 }
 
 impl Project {

@@ -3,7 +3,8 @@
 //!
 //! Invariant (S28): what a [`Secret`] holds is shown by nothing but [`Secret::reveal`].
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -39,6 +40,8 @@ impl fmt::Display for Secret {
 pub(crate) struct Environment<'a> {
     process: &'a dyn Fn(&str) -> Option<String>,
     file: BTreeMap<String, String>,
+    /// Values that were asked for.
+    used: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Environment<'a> {
@@ -46,13 +49,23 @@ impl<'a> Environment<'a> {
         process: &'a dyn Fn(&str) -> Option<String>,
         file: BTreeMap<String, String>,
     ) -> Self {
-        Self { process, file }
+        Self { process, file, used: RefCell::default() }
+    }
+
+    /// What must not be shown: every value that was asked for, and all of `.env`.
+    pub(crate) fn secrets(&self) -> Vec<Secret> {
+        let used = self.used.borrow();
+        let all: BTreeSet<&String> = used.iter().chain(self.file.values()).collect();
+        all.into_iter().filter(|value| !value.is_empty()).map(Secret::new).collect()
     }
 
     /// The value of a variable; an empty one counts as not set.
     fn get(&self, name: &str) -> Option<String> {
         let process = (self.process)(name).filter(|value| !value.is_empty());
-        process.or_else(|| self.file.get(name).filter(|value| !value.is_empty()).cloned())
+        let value =
+            process.or_else(|| self.file.get(name).filter(|value| !value.is_empty()).cloned())?;
+        self.used.borrow_mut().insert(value.clone());
+        Some(value)
     }
 
     /// `text` with every variable replaced, or the names of those that are not set.
@@ -186,6 +199,9 @@ mod tests {
         check("${X} ${A} ${Y}", Err(&["X", "Y"]));
         check("$A {A}", Ok("$A {A}"));
         check("${X:-lake}/${A:-b} ${X:-}", Ok("lake/process "));
+        let secrets = environment.secrets();
+        let secrets: Vec<&str> = secrets.iter().map(Secret::reveal).collect();
+        assert_eq!(secrets, ["c", "file", "from file", "process", "two # words"]);
     }
 
     #[test]

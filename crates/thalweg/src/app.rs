@@ -209,7 +209,8 @@ impl App {
             let name = source.name.as_str();
             let partition = TopicPartition::new(sources::journal_topic(name), 0);
             let status = Arc::clone(&feeds[name]);
-            let door = PushDoor::new(name, Arc::clone(&shared_log), partition, &env, status);
+            let body = sources::posted(source);
+            let door = PushDoor::new(name, body, Arc::clone(&shared_log), partition, &env, status);
             (name.to_owned(), door)
         });
         let doors = doors.collect();

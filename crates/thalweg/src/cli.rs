@@ -376,8 +376,19 @@ pub(crate) enum JobsVerb {
     Resume(Named),
     /// List the runs of a job, newest first.
     History(Named),
-    /// Show the tasks of a run with what they said.
-    Logs(Named),
+    /// Show what the tasks of a run have said.
+    Logs {
+        /// The run.
+        run: String,
+        /// One task of it; all, when absent.
+        task: Option<String>,
+        /// Which attempt of the task; the newest, when absent.
+        #[arg(long, value_name = "NUMBER", requires = "task")]
+        attempt: Option<u32>,
+        /// Which project.
+        #[command(flatten)]
+        dir: Dir,
+    },
     /// Cancel a run.
     Cancel(Named),
     /// Run the failed tasks of a run again.

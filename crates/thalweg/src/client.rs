@@ -69,7 +69,7 @@ impl Client {
     /// Reads something that is not rows.
     pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         let asked = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let answer = asked.send().await.map_err(|error| self.lost(error))?;
+        let answer = accepted(asked.send().await.map_err(|error| self.lost(error))?).await?;
         answer.json().await.map_err(|error| self.lost(error))
     }
 
@@ -83,22 +83,27 @@ impl Client {
             .send()
             .await
             .map_err(|error| self.lost(error))?;
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
-        let status = answer.status();
-        let problem: Value = answer.json().await.unwrap_or(Value::Null);
-        let message = problem["detail"].as_str().or(problem["title"].as_str());
-        let message = message.map_or_else(|| format!("the server answers {status}"), str::to_owned);
-        let mut error = Error::new(ErrorKind::Invalid, message);
-        if let Some(hint) = problem["hint"].as_str() {
-            error = error.with_hint(hint);
-        }
-        Err(error)
+        accepted(answer).await
     }
 
     fn lost(&self, error: reqwest::Error) -> Error {
         Error::unavailable(format!("the server at {} does not answer", self.base))
             .with_source(error.without_url())
     }
+}
+
+/// The answer, unless it is a problem.
+async fn accepted(answer: reqwest::Response) -> Result<reqwest::Response> {
+    if answer.status().is_success() {
+        return Ok(answer);
+    }
+    let status = answer.status();
+    let problem: Value = answer.json().await.unwrap_or(Value::Null);
+    let message = problem["detail"].as_str().or(problem["title"].as_str());
+    let message = message.map_or_else(|| format!("the server answers {status}"), str::to_owned);
+    let mut error = Error::new(ErrorKind::Invalid, message);
+    if let Some(hint) = problem["hint"].as_str() {
+        error = error.with_hint(hint);
+    }
+    Err(error)
 }

@@ -7,6 +7,7 @@ mod dev;
 mod doctor;
 mod graph;
 mod init;
+mod logs;
 mod open;
 mod place;
 mod plan;

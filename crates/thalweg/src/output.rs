@@ -18,6 +18,14 @@ pub(crate) fn print(rows: &[RecordBatch], format: Format) -> Result<()> {
     }
 }
 
+/// Prints text to standard output.
+pub(crate) fn print_text(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()).map_err(failed) {
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        other => other,
+    }
+}
+
 /// Prints rows for people, beside the data.
 pub(crate) fn print_to_stderr(rows: &[RecordBatch]) -> Result<()> {
     write(rows, Format::Table, &mut std::io::stderr().lock())

@@ -497,6 +497,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the tasks of a run have said, each in its newest attempt; of those that run, so far. */
+        get: operations["run_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run}/mark": {
         parameters: {
             query?: never;
@@ -1155,6 +1172,13 @@ export interface components {
             row_count: number;
             /** @description The rows, each an array in the order of `columns`. */
             rows: unknown[][];
+        };
+        /** @description What the tasks of a run have said. */
+        RunLog: {
+            /** @description Id of the run. */
+            run: string;
+            /** @description Of each task its newest attempt, in the order of the file. */
+            tasks: components["schemas"]["TaskLog"][];
         };
         /** @description Which period a run covers. */
         RunRequest: {
@@ -2278,6 +2302,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description a problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_log: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description id of a run */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the logs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunLog"];
                 };
             };
             /** @description a problem */

@@ -2,7 +2,7 @@
 //!
 //! A column is found by its name (`select`, or its own), within structures by `a.b`. What is not
 //! declared is left alone; what a file lacks is NULL, or refuses each row where the column is `not
-//! null`; a file that has none of the columns is the wrong file (S16).
+//! null`; what has none of the columns is the wrong file, or message (S16).
 //!
 //! # What each type accepts
 //!
@@ -71,7 +71,7 @@ impl ColumnsDecoder {
             self.columns.iter().map(|column| find(rows, column.path())).collect();
         let mut reasons: Vec<Option<String>> = vec![None; count];
         if !found.is_empty() && found.iter().all(Option::is_none) {
-            reasons.fill(Some("the file has none of the columns".to_owned()));
+            reasons.fill(Some("none of the columns is there".to_owned()));
         }
         let mut arrays = Vec::with_capacity(self.schema.fields().len());
         for (column, found) in self.columns.iter().zip(found) {
@@ -143,7 +143,7 @@ impl Decoder for ColumnsDecoder {
             None if frames.is_empty() => {
                 (RecordBatch::new_empty(Arc::clone(&self.schema)), Vec::new())
             }
-            _ => return Err(Error::internal("frames of a file of rows have no rows")),
+            _ => return Err(Error::internal("frames that come as columns have none")),
         };
         let frames = FrameCounts { decoded: frames.len() as u64, ..FrameCounts::default() };
         Ok(Decoded { rows, rejects, frames, notices: Vec::new() })

@@ -1,4 +1,5 @@
-//! Records that others post: JSON values, journaled before they are answered (S0, S7).
+//! Records that others post: JSON values, or one message of another format, journaled before they
+//! are answered (S0, S7).
 //!
 //! Whoever posts has done its part when [`PushDoor::accept`] has returned: the records are on stable
 //! storage, all of one call as one unit. One that was not answered may be there; it is up to whoever
@@ -24,9 +25,19 @@ use crate::feed::{FeedState, FeedStatus, last_frame};
 /// Most records of one call.
 const RECORDS_MAX: usize = 100_000;
 
+/// What a body holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A JSON value, or an array of them: a record each.
+    Json,
+    /// One record, of whatever bytes.
+    Message,
+}
+
 /// Where records of one source come in.
 pub struct PushDoor {
     source: String,
+    body: Body,
     log: Arc<dyn Log>,
     partition: TopicPartition,
     clock: Clock,
@@ -39,6 +50,7 @@ impl PushDoor {
     /// The door of `source`; the topic exists.
     pub fn new(
         source: &str,
+        body: Body,
         log: Arc<dyn Log>,
         partition: TopicPartition,
         env: &Env,
@@ -48,6 +60,7 @@ impl PushDoor {
         status.enter(FeedState::Live);
         Self {
             source: source.to_owned(),
+            body,
             log,
             partition,
             clock: env.clock.clone(),
@@ -56,15 +69,17 @@ impl PushDoor {
         }
     }
 
-    /// Takes one JSON value, or an array of them, and returns the offsets they took; none for an
-    /// empty array.
+    /// Takes the records of a body, and returns the offsets they took; none for an empty array.
     ///
     /// # Errors
     ///
-    /// `Data` when it is no JSON; `Invalid` when it holds too much; `Unavailable` while the source
+    /// `Data` when it is no JSON, where that is what it should be, or nothing at all; `Invalid` when it holds too much; `Unavailable` while the source
     /// is paused, or the log has no room.
     pub async fn accept(&self, body: &[u8]) -> Result<Option<OffsetSpan>> {
-        let records = records(body)?;
+        let records = match self.body {
+            Body::Json => records(body)?,
+            Body::Message => vec![message(body)?],
+        };
         if records.is_empty() {
             return Ok(None);
         }
@@ -107,6 +122,15 @@ fn records(body: &[u8]) -> Result<Vec<Bytes>> {
         return Err(Error::invalid(format!("a record has {FRAME_BYTES_MAX} bytes at most")));
     }
     Ok(values.iter().map(|value| Bytes::copy_from_slice(value.get().as_bytes())).collect())
+}
+
+/// A body that is one record.
+fn message(body: &[u8]) -> Result<Bytes> {
+    match body.len() {
+        0 => Err(Error::data("the body is empty").with_hint("A post is one message.")),
+        1..=FRAME_BYTES_MAX => Ok(Bytes::copy_from_slice(body)),
+        _ => Err(Error::invalid(format!("a record has {FRAME_BYTES_MAX} bytes at most"))),
+    }
 }
 
 #[cfg(test)]

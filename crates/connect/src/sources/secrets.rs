@@ -3,7 +3,7 @@
 //! Anything a far end says may repeat the token it was given, so every text of it goes through
 //! [`Secrets::scrub`] before it becomes part of an error or a log line.
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
@@ -11,9 +11,9 @@ const MASK: &str = "***";
 /// A shorter value is no secret, and masking it would only garble texts.
 const SECRET_CHARS_MIN: usize = 4;
 
-/// The secrets of one connection.
+/// Secrets of a connection, or of a whole project.
 #[derive(Clone, Default)]
-pub(super) struct Secrets(Vec<String>);
+pub struct Secrets(Vec<String>);
 
 impl Secrets {
     /// Collects user, password and query values of `url`, and the values of headers.
@@ -31,28 +31,55 @@ impl Secrets {
             // `Authorization: Bearer token`: the token alone is the secret as well.
             found.extend(value.split_whitespace().skip(1).map(str::to_owned));
         }
-        found.retain(|secret| secret.chars().count() >= SECRET_CHARS_MIN);
-        // Longest first, so that a secret inside another leaves nothing of the longer one.
-        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        found.dedup();
-        Self(found)
+        Self::of(found)
+    }
+
+    /// Values that are secret whole, each line of them too; of addresses also password and query
+    /// values.
+    pub fn of_values<'a>(values: impl Iterator<Item = &'a str>) -> Self {
+        let mut found: Vec<String> = Vec::new();
+        for value in values {
+            found.push(value.to_owned());
+            found.extend(value.lines().map(str::to_owned));
+            let Ok(url) = Url::parse(value) else { continue };
+            found.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
+            if let Some(password) = url.password() {
+                found.push(password.to_owned());
+                // As it was before it became a part of an address.
+                let escaped = password.replace('+', "%2B");
+                let plain = form_urlencoded::parse(escaped.as_bytes());
+                found.extend(plain.map(|(plain, _)| plain.into_owned()));
+            }
+        }
+        Self::of(found)
     }
 
     /// The secrets of several.
     pub(super) fn merged(all: Vec<Self>) -> Self {
-        let mut found: Vec<String> = all.into_iter().flat_map(|secrets| secrets.0).collect();
+        Self::of(all.into_iter().flat_map(|secrets| secrets.0).collect())
+    }
+
+    fn of(mut found: Vec<String>) -> Self {
+        found.retain(|secret| secret.chars().count() >= SECRET_CHARS_MIN);
+        // Longest first, so that a secret inside another leaves nothing of the longer one.
         found.sort_by(|left, right| (right.len(), left).cmp(&(left.len(), right)));
         found.dedup();
         Self(found)
     }
 
-    /// The text on one line, without control characters, cut to `chars_max`, secrets masked.
-    pub(super) fn scrub(&self, text: &str, chars_max: usize) -> String {
+    /// The text with secrets masked.
+    pub fn mask(&self, text: &str) -> String {
         let mut clean = text.to_owned();
-        for secret in &self.0 {
+        for secret in self.0.iter().filter(|secret| text.contains(secret.as_str())) {
             clean = clean.replace(secret.as_str(), MASK);
         }
-        let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+        clean
+    }
+
+    /// The text on one line, without control characters, cut to `chars_max`, secrets masked.
+    pub(super) fn scrub(&self, text: &str, chars_max: usize) -> String {
+        let line = self.mask(text);
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut shown: String = line.chars().filter(|c| !c.is_control()).take(chars_max).collect();
         if shown.len() < line.len() {
             shown.push('…');
@@ -111,5 +138,15 @@ mod tests {
             "bad key ***, ***, *** or *** n=1"
         );
         assert_eq!(secrets.scrub("abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn values_of_a_project_are_masked_in_whole_and_in_part() {
+        let values =
+            ["postgres://me:p%40ss+word@db/x?sslpassword=tls-key", "c0ffee\nc0ffee-2", "no"];
+        let secrets = Secrets::of_values(values.into_iter());
+        let told = "me c0ffee c0ffee-2 no p%40ss+word p@ss+word tls-key db";
+        assert_eq!(secrets.mask(told), "me *** *** no *** *** *** db");
+        assert_eq!(secrets.mask(&format!("<{}>", values[0])), "<***>");
     }
 }

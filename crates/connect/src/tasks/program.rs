@@ -13,16 +13,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thalweg_core::task::{Task, TaskContext, TaskLog};
 use thalweg_core::{Error, ErrorKind, Result};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::group;
 
 /// How long a program may take to end when it is asked to.
 const END_WAIT: Duration = Duration::from_secs(5);
-/// How much of a line is kept, and of all lines.
-const LINE_BYTES_MAX: u64 = 4 << 10;
-const LOG_BYTES_MAX: usize = 1 << 20;
+/// How much of a line is read; what stands behind it is passed over.
+const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -110,24 +109,29 @@ fn told(status: ExitStatus) -> String {
     }
 }
 
-/// Writes lines to the log as they come, cut where they are too long.
+/// Writes lines to the log as they come. How much of them is kept is the log's business.
 async fn follow(pipe: Option<impl AsyncRead + Unpin>, log: &dyn TaskLog) {
     let Some(pipe) = pipe else { return };
-    let mut lines = BufReader::new(pipe);
-    let (mut line, mut left) = (Vec::new(), LOG_BYTES_MAX);
-    loop {
-        line.clear();
-        let read = (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
-        if !read.is_ok_and(|count| count > 0) {
+    let mut pipe = BufReader::new(pipe);
+    let (mut line, mut is_too_long) = (Vec::new(), false);
+    while let Ok(part) = pipe.fill_buf().await {
+        let end = memchr::memchr(b'\n', part);
+        let read = end.map_or(part.len(), |end| end + 1);
+        let room = (LINE_BYTES_MAX - line.len()).min(end.unwrap_or(read));
+        line.extend_from_slice(&part[..room]);
+        is_too_long |= room < end.unwrap_or(read);
+        let is_over = read == 0;
+        pipe.consume(read);
+        if end.is_some() || is_over && !line.is_empty() {
+            log.line(String::from_utf8_lossy(&line).trim_end());
+            if is_too_long {
+                log.line("… the rest of this line is left out");
+            }
+            line.clear();
+            is_too_long = false;
+        }
+        if is_over {
             return;
-        }
-        if left == 0 {
-            continue;
-        }
-        left = left.saturating_sub(line.len());
-        log.line(String::from_utf8_lossy(&line).trim_end());
-        if left == 0 {
-            log.line("… what it prints from here on is left out");
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::log::{AttemptLog, cut};
 use crate::machine::Event;
 use crate::run::{Run, Trigger};
 
-/// How long new log lines may stay in memory only.
+/// How long new log lines may stay in memory only, once there are some.
 const LOG_FLUSH: Duration = Duration::from_secs(1);
 /// Longest note of an attempt, in bytes.
 const NOTE_BYTES: usize = 4 << 10;
@@ -159,7 +159,7 @@ impl Scheduler {
         };
         let event = self.event(name, result);
         match &event {
-            Event::Failed { note, .. } => log.line(note),
+            Event::Succeeded { note, .. } | Event::Failed { note, .. } => log.line(note),
             Event::Interrupted { .. } => log.line("interrupted"),
             _ => {}
         }
@@ -200,12 +200,12 @@ impl Scheduler {
         self.env.clock.sleep(STOP_GRACE).await;
     }
 
-    /// Stores the log a moment after each new line.
+    /// Stores the log when there is a new line, and again a moment later when there are more.
     async fn keep_log(&self, name: &Name, log: &AttemptLog) -> Infallible {
         loop {
             log.written().await;
-            self.env.clock.sleep(LOG_FLUSH).await;
             self.save_log(name, log).await;
+            self.env.clock.sleep(LOG_FLUSH).await;
         }
     }
 

@@ -28,6 +28,8 @@ pub enum Shape {
     Rows,
     /// A path to a file with one query, relative to the project folder and inside it.
     SqlFile,
+    /// A path to a file with one schema of Avro, relative to the project folder and inside it.
+    AvroFile,
     /// One query.
     Sql,
     /// One SQL expression.
@@ -122,6 +124,7 @@ impl Shape {
             Self::Path => "a path",
             Self::Rows => "a list of rows, or a path to a file of them",
             Self::SqlFile => "a path to a file with a query",
+            Self::AvroFile => "a path to a file with a schema of Avro",
             Self::Sql => "a query",
             Self::Expression => "an SQL expression",
             Self::Relation => "a relation or a query",
@@ -171,6 +174,7 @@ impl Shape {
             Self::Path => "data/trades",
             Self::Rows => "tests/rows.jsonl",
             Self::SqlFile => "sql/trades.sql",
+            Self::AvroFile => "schemas/trade.avsc",
             Self::Sql => "SELECT * FROM trades",
             Self::Expression => "price > 0",
             Self::Relation => "trades",
@@ -266,6 +270,7 @@ impl Shape {
             Self::Path
             | Self::Rows
             | Self::SqlFile
+            | Self::AvroFile
             | Self::Sql
             | Self::Expression
             | Self::Name(_)

@@ -1,6 +1,7 @@
-//! Keys of `[source.X]`. What polls, what reads pages and the exchanges have keys in files of their
-//! own.
+//! Keys of `[source.X]`. What polls, what reads pages or Avro, and the exchanges have keys in files of
+//! their own.
 
+mod avro;
 mod exchanges;
 mod pages;
 mod polled;
@@ -8,6 +9,7 @@ mod polled;
 use super::shape::{Word, word};
 use super::{Group, Key, Shape, key, planned};
 
+pub(super) use self::avro::{GROUPS as AVRO_GROUPS, KEYS as AVRO_KEYS};
 pub(super) use self::exchanges::KEYS as EXCHANGE_KEYS;
 pub(super) use self::pages::{GROUPS as PAGE_GROUPS, KEYS as PAGE_KEYS};
 pub(super) use self::polled::{GROUPS as POLL_GROUPS, KEYS as POLL_KEYS};
@@ -301,11 +303,6 @@ pub(super) const KEYS: &[Key] = &[
         "source.*.format.parquet",
         Shape::Table,
         "Parquet files; they bring their columns, unless some are declared.",
-    ),
-    key(
-        "source.*.format.avro",
-        Shape::Table,
-        "Avro files (object containers); they bring their columns, unless some are declared.",
     ),
     key(
         "source.*.columns",

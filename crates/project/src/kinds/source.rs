@@ -1,5 +1,6 @@
 //! Sources: a connector, how its frames decode to rows, and checks.
 
+mod avro;
 mod exchange;
 mod html;
 mod http;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use thalweg_core::problem::{Place, Problem};
 use thalweg_core::schema::{Column, EpochUnit};
 
+pub use self::avro::{AvroMessages, AvroSchema};
 pub use self::exchange::{BinanceChannel, Channel, CoinbaseChannel, Exchange, KrakenChannel};
 pub use self::html::{Clean, Cleaning, HtmlFormat, HtmlRows, Locale};
 pub use self::http::{Binance, BinanceEndpoint, Http, Pages, PagesBy, PollEmit};
@@ -271,11 +273,18 @@ pub enum Format {
     Parquet,
     /// Avro object containers.
     Avro,
+    /// Avro messages, one record a frame.
+    AvroMessages(AvroMessages),
 }
 
 impl Format {
-    /// Whether files of it say what their columns are.
+    /// Whether it says what its columns are.
     pub fn carries_columns(&self) -> bool {
+        self.is_rows() || matches!(self, Self::AvroMessages(_))
+    }
+
+    /// Whether its files keep rows, with what their columns are.
+    pub fn is_rows(&self) -> bool {
         matches!(self, Self::Parquet | Self::Avro)
     }
 }

@@ -14,12 +14,15 @@ use crate::render::{problems_json, render};
 
 const EXAMPLE: &str = include_str!("../../../../examples/market-lambda/thalweg.toml");
 const EVERYTHING: &str = include_str!("../../../../tests/check/everything/thalweg.toml");
+const DEAL: &str = include_str!("../../../../tests/check/everything/schemas/deal.avsc");
 const HOURLY_SQL: &str = include_str!("../../../../tests/check/everything/sql/hourly.sql");
 
 fn files(text: impl Into<Vec<u8>>) -> BTreeMap<PathBuf, Vec<u8>> {
     BTreeMap::from([
         ("thalweg.toml".into(), text.into()),
         ("sql/hourly.sql".into(), HOURLY_SQL.into()),
+        ("schemas/deal.avsc".into(), DEAL.into()),
+        ("schemas/deal-2.avsc".into(), DEAL.into()),
     ])
 }
 

@@ -80,6 +80,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(query::lists())
         .routes(routes!(socket::live_socket))
         .routes(routes!(events::live_events))
+        .routes(routes!(runs::run_log))
         .routes(routes!(runs::task_log))
         .routes(routes!(topics::records))
         .routes(routes!(push::push))

@@ -1,9 +1,10 @@
-//! `GET /runs/{run}/tasks/{task}/logs`: what a task has said. The lists of runs and tasks are system
+//! `GET /runs/{run}/logs`, `GET /runs/{run}/tasks/{task}/logs`: what tasks have said. The lists of runs and tasks are system
 //! tables (`query`), what can be done with a run is in `actions`.
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use serde::Serialize;
+use thalweg_core::control::AttemptLog;
 use utoipa::{IntoParams, ToSchema};
 
 use super::input::{Problems, pairs};
@@ -23,6 +24,15 @@ pub(crate) struct TaskLog {
     complete: bool,
     /// The lines, oldest first.
     lines: Vec<TaskLogLine>,
+}
+
+/// What the tasks of a run have said.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RunLog {
+    /// Id of the run.
+    run: String,
+    /// Of each task its newest attempt, in the order of the file.
+    tasks: Vec<TaskLog>,
 }
 
 /// A line of a task's log.
@@ -71,12 +81,35 @@ pub(crate) async fn task_log(
         })?);
     }
     let log = app.parts.control.task_log(&run, &task, attempt).await?;
-    let lines = log.lines.into_iter();
-    Ok(Json(TaskLog {
-        run,
-        task,
-        attempt: log.attempt,
-        complete: log.is_complete,
-        lines: lines.map(|(at, text)| TaskLogLine { at: at.to_string(), text }).collect(),
-    }))
+    Ok(Json(TaskLog::new(&run, task, log)))
+}
+
+/// What the tasks of a run have said, each in its newest attempt; of those that run, so far.
+#[utoipa::path(
+    get,
+    path = "/runs/{run}/logs",
+    tag = "reading",
+    params(("run" = String, Path, description = "id of a run")),
+    responses((status = 200, description = "the logs", body = RunLog), Problems)
+)]
+pub(crate) async fn run_log(
+    State(app): State<App>,
+    Path(run): Path<String>,
+) -> Result<Json<RunLog>, Problem> {
+    let logs = app.parts.control.run_log(&run).await?.into_iter();
+    let tasks = logs.map(|(task, log)| TaskLog::new(&run, task, log)).collect();
+    Ok(Json(RunLog { run, tasks }))
+}
+
+impl TaskLog {
+    fn new(run: &str, task: String, log: AttemptLog) -> Self {
+        let lines = log.lines.into_iter();
+        Self {
+            run: run.to_owned(),
+            task,
+            attempt: log.attempt,
+            complete: log.is_complete,
+            lines: lines.map(|(at, text)| TaskLogLine { at: at.to_string(), text }).collect(),
+        }
+    }
 }

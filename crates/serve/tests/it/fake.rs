@@ -383,6 +383,12 @@ impl Control for FakeControl {
             lines: vec![(NOW, "reading 2026-01-04 to 2026-01-04".to_owned())],
         })
     }
+
+    async fn run_log(&self, run: &str) -> Result<Vec<(String, AttemptLog)>> {
+        let waiting = AttemptLog { attempt: 0, is_complete: true, lines: Vec::new() };
+        let hourly = self.task_log(run, "hourly", None).await?;
+        Ok(vec![("hourly".to_owned(), hourly), ("compact".to_owned(), waiting)])
+    }
 }
 
 /// No files: the server needs none.

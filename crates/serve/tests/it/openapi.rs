@@ -10,7 +10,7 @@ use super::http::send;
 /// What `/api/v1` must have, by method.
 const GET: &str = "openapi.json health/live health/ready metrics project dashboards views/{name} \
     live live/{view} sources topics topics/{topic}/records streams tables sinks views quarantine late ledger gaps \
-    layer_diff jobs runs runs/{run}/tasks/{task}/logs tasks models versions evaluations alerts \
+    layer_diff jobs runs runs/{run}/logs runs/{run}/tasks/{task}/logs tasks models versions evaluations alerts \
     graph audit";
 const POST: &str = "sql jobs/{job}/runs jobs/{job}/backfills jobs/{job}/pause jobs/{job}/resume \
     runs/{run}/cancel runs/{run}/retry runs/{run}/mark streams/{stream}/pause \

@@ -11,6 +11,7 @@ use thalweg_core::log::tail::{Tail, TailRequest, tail};
 use thalweg_core::table::Table as _;
 use thalweg_core::{Error, Result};
 use thalweg_jobs::State;
+use thalweg_jobs::status::TaskLogView;
 use thalweg_lake::LakeTable;
 use thalweg_stream::pipeline::{Pipeline, SinkChange};
 
@@ -120,12 +121,12 @@ impl Control for Controls {
     }
 
     async fn task_log(&self, run: &str, task: &str, attempt: Option<u32>) -> Result<AttemptLog> {
-        let log = self.app.scheduler.log(run, task, attempt).await?;
-        Ok(AttemptLog {
-            attempt: log.attempt,
-            is_complete: log.complete,
-            lines: log.lines.into_iter().map(|line| (line.at, line.text)).collect(),
-        })
+        Ok(attempt_log(self.app.scheduler.log(run, task, attempt).await?))
+    }
+
+    async fn run_log(&self, run: &str) -> Result<Vec<(String, AttemptLog)>> {
+        let logs = self.app.scheduler.logs(run).await?.into_iter();
+        Ok(logs.map(|log| (log.task.clone(), attempt_log(log))).collect())
     }
 
     async fn push(&self, source: &str, body: Bytes) -> Result<Pushed> {
@@ -142,6 +143,14 @@ impl Control for Controls {
 
     async fn topic_records(&self, request: TailRequest) -> Result<Tail> {
         tail(self.app.log.as_ref(), &request).await
+    }
+}
+
+fn attempt_log(log: TaskLogView) -> AttemptLog {
+    AttemptLog {
+        attempt: log.attempt,
+        is_complete: log.complete,
+        lines: log.lines.into_iter().map(|line| (line.at, line.text)).collect(),
     }
 }
 

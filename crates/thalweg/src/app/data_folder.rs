@@ -130,6 +130,11 @@ impl Drop for DataFolder {
 /// Where the server of a data folder listens, if one runs.
 pub(crate) fn address_of(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path.join("addresses.json")).ok()?;
+    // One that was killed has left its addresses, but not its lock.
+    let lock = File::open(path.join("lock")).ok()?;
+    if lock.try_lock_shared().is_ok() {
+        return None;
+    }
     let value: serde_json::Value = serde_json::from_str(&text).ok()?;
     value["http"].as_str().map(str::to_owned)
 }

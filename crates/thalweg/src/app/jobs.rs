@@ -1,13 +1,14 @@
 //! Jobs of a project: what their tasks do.
 
 mod export;
+mod masked;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use thalweg_connect::sources::redact_url;
+use thalweg_connect::sources::{Secrets, redact_url};
 use thalweg_connect::tasks::call::{Call, CallConfig, Method};
 use thalweg_connect::tasks::program::{Program, ProgramConfig};
 use thalweg_core::env::Env;
@@ -30,6 +31,7 @@ use thalweg_stream::sql::Planner;
 use thalweg_stream::tail::Tail;
 
 use self::export::Export;
+use self::masked::Masked;
 use super::layers::{Compared, Layers};
 use super::models::{Forecasting, Work};
 use super::readers::{Boundaries, LakeReader};
@@ -133,8 +135,10 @@ pub(super) fn scheduler(
         bodies.insert((definition.name.clone(), task), body);
         definitions.push(definition);
     }
+    let secrets = Arc::new(Secrets::of_values(project.secrets.iter().map(Secret::reveal)));
     let lookup: TaskLookup = Arc::new(move |job: &str, task: &str| {
-        bodies.get(&(job.to_owned(), task.to_owned())).map(Arc::clone)
+        let task = Arc::clone(bodies.get(&(job.to_owned(), task.to_owned()))?);
+        Some(Arc::new(Masked { task, secrets: Arc::clone(&secrets) }))
     });
     let by_name: BTreeMap<String, Arc<Pipeline>> = pipelines
         .iter()
@@ -327,7 +331,8 @@ struct Compact {
 
 #[async_trait]
 impl Task for Compact {
-    async fn run(&self, _: &TaskContext) -> Result<String> {
+    async fn run(&self, context: &TaskContext) -> Result<String> {
+        context.log.line("merging small files");
         let (before, after) = self.delta.compact().await?;
         Ok(format!("merged {before} files into {after}"))
     }

@@ -199,11 +199,29 @@ impl Task for ModelTask {
                     snapshot: serde_json::json!({ "features": self.features, "through": through }),
                     seed: 0,
                 };
-                Ok(self.registry.train(&self.spec, request, batches).await?.to_string())
+                let report = self.registry.train(&self.spec, request, batches).await?;
+                for row in &report.versions {
+                    context.log.line(&format!(
+                        "{}/{}: learnt from {} rows of {} series, {} more held out",
+                        row.candidate, row.version, row.rows, row.series, row.rows_held_out
+                    ));
+                }
+                Ok(report.to_string())
             }
             Work::Evaluate => {
                 let request = EvaluateRequest { run: context.run.clone(), at: through, through };
-                Ok(self.registry.evaluate(&self.spec, request, batches).await?.to_string())
+                let report = self.registry.evaluate(&self.spec, request, batches).await?;
+                for row in &report.evaluations {
+                    context.log.line(&format!(
+                        "{}/{}: rmse {:.6}, mase {:.4} on {} rows",
+                        row.candidate,
+                        row.version,
+                        row.scores.rmse,
+                        row.scores.mase,
+                        row.scores.rows
+                    ));
+                }
+                Ok(report.to_string())
             }
         }
     }

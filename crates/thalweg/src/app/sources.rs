@@ -1,5 +1,6 @@
 //! Sources as they run: connector, input and decoder of each.
 
+mod avro;
 mod exchanges;
 mod pages;
 mod polled;
@@ -19,6 +20,7 @@ use thalweg_connect::sources::file::{
 };
 use thalweg_connect::sources::http::{Http, HttpConfig};
 use thalweg_connect::sources::journal::JournalInput;
+use thalweg_connect::sources::push::Body;
 use thalweg_connect::sources::websocket::{Heartbeat, WebSocket, WebSocketConfig};
 use thalweg_core::decode::Decoder;
 use thalweg_core::env::Env;
@@ -102,6 +104,14 @@ pub(crate) fn live(
     };
     config.stale_after = source.stale_after;
     Ok(Box::new(WebSocket::new(config, env)?))
+}
+
+/// What those who post to a source send.
+pub(super) fn posted(source: &Source) -> Body {
+    match source.format {
+        Format::Json(_) => Body::Json,
+        _ => Body::Message,
+    }
 }
 
 /// What shows that records of a live source are missing, if anything does.
@@ -245,8 +255,8 @@ pub(crate) fn file_config(source: &Source, place: Place) -> Result<FileConfig> {
                 JsonLayout::Document => Framing::Document,
             };
         }
-        // One page, whole.
-        Format::Html(_) => config.framing = Framing::Document,
+        // One page or message, whole.
+        Format::Html(_) | Format::AvroMessages(_) => config.framing = Framing::Document,
         Format::Parquet => config.framing = Framing::Rows(RowFormat::Parquet),
         Format::Avro => config.framing = Framing::Rows(RowFormat::Avro),
     }
@@ -272,6 +282,7 @@ pub(crate) fn decoder(source: &Source, headers: Option<HeaderSource>) -> Result<
         }
         Format::Html(html) => pages::decoder(source, html)?,
         Format::Parquet | Format::Avro => Box::new(ColumnsDecoder::new(source.columns.clone())?),
+        Format::AvroMessages(messages) => avro::decoder(source, messages)?,
     })
 }
 

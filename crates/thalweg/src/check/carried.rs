@@ -1,11 +1,12 @@
-//! Columns that files carry: sources of Parquet and Avro need declare none, nor do lookups of CSV
-//! with a header, whose columns are text, nor those that are Delta tables.
+//! Columns that files and schemas carry: sources of Parquet and Avro need declare none, nor do lookups
+//! of CSV with a header, whose columns are text, nor those that are Delta tables.
 //!
 //! Only what is on this machine is looked at; `check` asks no network.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use thalweg_connect::codecs::avro::{record_columns, record_schema};
 use thalweg_connect::codecs::columns::carried_columns;
 use thalweg_connect::sources::file::{
     FileConfig, Framing, RowFormat, carried_header, carried_schema,
@@ -23,12 +24,22 @@ use thalweg_project::{
 use super::problem;
 use crate::commands::machine;
 
-/// Gives sources that declare no columns those that the first of their files on this machine
-/// carries, and says what keeps them from it.
+/// Gives sources that declare no columns those that their schemas, or the first of their files on
+/// this machine, carry, and says what keeps them from it.
 pub(super) fn carry_columns(project: &mut Project, broken: &mut BTreeSet<String>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    for source in &project.sources {
+        let found = wrong_schemas(source);
+        if !found.is_empty() {
+            broken.insert(source.name.value.clone());
+        }
+        problems.extend(found);
+    }
     let sources = project.sources.iter_mut().chain(&mut project.lookups);
     for source in sources.filter(|source| source.columns.is_empty()) {
+        if broken.contains(source.name.as_str()) {
+            continue;
+        }
         let found = match first_columns(source) {
             Ok(columns) => source.carry(columns),
             Err(error) => {
@@ -86,8 +97,22 @@ fn delta_columns(project: &Project, table: &Table) -> Result<Vec<Column>> {
     Ok(carried_columns(&schema))
 }
 
-/// The columns of the first file of a source that is on this machine.
+/// What is wrong with the schemas that messages of a source are written with.
+fn wrong_schemas(source: &Source) -> Vec<Problem> {
+    let Format::AvroMessages(messages) = &source.format else { return Vec::new() };
+    let wrong = messages.schemas().into_iter().filter_map(|schema| {
+        let error = record_schema(&schema.text).err()?;
+        let message = format!("`{}` is no schema of Avro records", schema.path.value);
+        Some(problem("T0205", message, error.detail, schema.path.place.clone()))
+    });
+    wrong.collect()
+}
+
+/// The columns that the schemas of a source carry, or the first of its files on this machine.
 fn first_columns(source: &Source) -> Result<Vec<Column>> {
+    if let Format::AvroMessages(messages) = &source.format {
+        return record_columns(messages.schemas().into_iter().map(|schema| schema.text.as_str()));
+    }
     let Connector::File(file) = &source.connector else {
         return Err(Error::invalid("a feed carries no columns"));
     };
@@ -101,7 +126,7 @@ fn first_columns(source: &Source) -> Result<Vec<Column>> {
         Format::Parquet => RowFormat::Parquet,
         Format::Avro => RowFormat::Avro,
         Format::Csv(csv) => return header_columns(&path, csv),
-        Format::Json(_) | Format::Html(_) => {
+        Format::Json(_) | Format::Html(_) | Format::AvroMessages(_) => {
             return Err(Error::invalid("its format carries no columns"));
         }
     };

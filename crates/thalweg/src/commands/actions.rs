@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::Failure;
+use super::logs;
 use super::place::Place;
 use super::rows::{print, text};
 use crate::cli::{
@@ -23,12 +24,8 @@ pub(super) async fn jobs(verb: JobsVerb, at: impl Fn(Dir) -> Place) -> Result<u8
             );
             print(&at(job.dir), &sql).await
         }
-        JobsVerb::Logs(run) => {
-            let sql = format!(
-                "SELECT task, state, attempt, note, started_at, ended_at FROM system.tasks WHERE run = {}",
-                text(&run.name)
-            );
-            print(&at(run.dir), &sql).await
+        JobsVerb::Logs { run, task, attempt, dir } => {
+            logs::print(&at(dir), &run, task.as_deref(), attempt).await
         }
         JobsVerb::Run { job, date } => {
             let body = date.map_or_else(|| json!({}), |date| json!({ "day": date }));

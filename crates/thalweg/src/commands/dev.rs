@@ -83,7 +83,7 @@ async fn changed(dir: &Path, process: &Env, before: &mut Prints) {
 
 fn prints(dir: &Path) -> Prints {
     let mut files = vec![dir.join("thalweg.toml"), dir.join(".env")];
-    for folder in ["thalweg.d", "sql"] {
+    for folder in ["thalweg.d", "sql", "schemas"] {
         let entries = std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten();
         files.extend(entries.map(|entry| entry.path()));
     }

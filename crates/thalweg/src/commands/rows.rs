@@ -87,18 +87,23 @@ pub(super) async fn query(place: &Place, sql: &str) -> Result<Vec<RecordBatch>, 
     if let Some(server) = place.server() {
         return query_server(place, &server, sql).await;
     }
-    let (project, checked) = load_to_read(load(&place.dir), place.is_colored)?;
-    let request = Request { data: place.data.clone(), drain: None, http: None, given: None };
-    let app = match App::open(project, checked, machine(None), request).await {
+    let app = match open(place).await {
         Ok(app) => Arc::new(app),
         // It has begun meanwhile.
-        Err(error) => match place.server() {
+        Err(failure) => match place.server() {
             Some(server) => return query_server(place, &server, sql).await,
-            None => return Err(error.into()),
+            None => return Err(failure),
         },
     };
     app.catch_up().await?;
     Ok(app.engine.collect(Query::new(sql)).await?)
+}
+
+/// The project over its data, for those who only look.
+pub(super) async fn open(place: &Place) -> Result<App, Failure> {
+    let (project, checked) = load_to_read(load(&place.dir), place.is_colored)?;
+    let request = Request { data: place.data.clone(), drain: None, http: None, given: None };
+    Ok(App::open(project, checked, machine(None), request).await?)
 }
 
 async fn query_server(place: &Place, server: &str, sql: &str) -> Result<Vec<RecordBatch>, Failure> {

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::mysql::Database;
 use crate::project::Project;
-use crate::support::{Process, python, recorded, root, run, wait_for};
+use crate::support::{python, recorded, root, run};
 
 /// Counts and averages of a CSV file as DuckDB has them, one object a group.
 const DUCKDB: &str = "
@@ -196,37 +195,4 @@ for row in rows: print(json.dumps(row))
     );
     check_groups("claims", &database, "as_groups", &expected);
     assert_eq!(database.rows("SELECT sum(claims) FROM by_level"), ["1196"]);
-}
-
-/// The guide's commands, as they stand in it.
-#[test]
-fn the_commands_of_the_guide_work() {
-    let guide = fs::read_to_string(root().join("docs/guide/insurance.md")).expect("it is there");
-    let binary = Path::new(env!("CARGO_BIN_EXE_thalweg"));
-    let path = format!(
-        "{}:{}",
-        binary.parent().expect("it is in a folder").display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let mut commands = guide
-        .split("```sh\n")
-        .skip(1)
-        .filter_map(|part| part.split_once("```"))
-        .flat_map(|(block, _)| block.lines())
-        .map(|line| line.split(" #").next().unwrap_or(line).trim());
-    assert_eq!(commands.next(), Some("thalweg init claims --template insurance && cd claims"));
-    assert_eq!(commands.next(), Some("thalweg run"));
-    let project = Project::init("insurance");
-    let server: Process = project.start(&["--http", "127.0.0.1:0"]);
-    wait_for("the first claims are there", || {
-        server.stderr().contains("listening on").then_some(())
-    });
-    let mut asked = 0;
-    for command in commands.filter(|line| line.starts_with("thalweg ")) {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", command]).env("PATH", &path).current_dir(project.path("."));
-        run(shell).ended_with(0);
-        asked += 1;
-    }
-    assert!(asked >= 3, "the guide shows {asked} commands to ask with");
 }

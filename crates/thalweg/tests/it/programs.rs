@@ -14,7 +14,7 @@ fn ask(project: &Project, arguments: &[&str]) -> Said {
     run(command)
 }
 
-fn served(project: &Project) -> Process {
+pub(crate) fn served(project: &Project) -> Process {
     let process = project.start(&["--http", "127.0.0.1:0"]);
     wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
     process
@@ -123,7 +123,12 @@ checkpoint.every = "100ms"
 "#;
 
 /// Posts a body; the status and the answer.
-fn post(project: &Project, path: &str, body: &str, token: Option<&str>) -> (u16, Value) {
+pub(crate) fn post(
+    project: &Project,
+    path: &str,
+    body: impl Into<Vec<u8>>,
+    token: Option<&str>,
+) -> (u16, Value) {
     let addresses = fs::read(project.data().join("addresses.json")).expect("the server runs");
     let addresses: Value = serde_json::from_slice(&addresses).expect("JSON");
     let base = addresses["http"].as_str().expect("an address").trim_end_matches('/');
@@ -131,7 +136,7 @@ fn post(project: &Project, path: &str, body: &str, token: Option<&str>) -> (u16,
     let url = format!("{base}/api/v1/{path}");
     block_on(async {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let mut asked = client.post(url).body(body.to_owned());
+        let mut asked = client.post(url).body(body.into());
         if let Some(token) = token {
             asked = asked.bearer_auth(token);
         }
@@ -153,7 +158,7 @@ fn what_is_posted_is_answered_when_it_is_durable_and_comes_back_by_its_topic() {
     let two = post(&project, path, r#"[{"id": 2, "amount": "0.5"}, {"id": "x"}]"#, token);
     assert_eq!(two, (202, json!({ "records": 2, "first_offset": 1, "last_offset": 2 })));
     assert_eq!(post(&project, path, "[{]", token).0, 422);
-    assert_eq!(post(&project, path, &"1".repeat(2_000_000), token).0, 413);
+    assert_eq!(post(&project, path, "1".repeat(2_000_000), token).0, 413);
     assert_eq!(post(&project, "sources/back/records", "{}", token).0, 400);
     // What was answered is there after a kill.
     let mut process = process;

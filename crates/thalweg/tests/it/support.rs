@@ -54,7 +54,11 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
 
 /// The binary, with nothing of the caller's environment that it reads.
 pub(crate) fn thalweg() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+    unset(Command::new(env!("CARGO_BIN_EXE_thalweg")))
+}
+
+/// A command that may call the binary, without what that reads of the caller's environment.
+pub(crate) fn unset(mut command: Command) -> Command {
     for name in [
         "THALWEG_DATA_DIR",
         "THALWEG_SERVER",

@@ -151,7 +151,7 @@ fn what_a_file_lacks_is_null_or_refuses() {
         decode(&["a int", "b text not null"]),
         "! 0.0 b: null in a column that is not null\n"
     );
-    assert_eq!(decode(&["b text"]), "! 0.0 the file has none of the columns\n");
+    assert_eq!(decode(&["b text"]), "! 0.0 none of the columns is there\n");
 }
 
 #[test]

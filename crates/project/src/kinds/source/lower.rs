@@ -5,6 +5,7 @@ use std::time::Duration;
 use thalweg_core::problem::{Place, Problem, nearest};
 use thalweg_core::schema::{Column, ColumnType, EpochUnit, meta};
 
+use super::avro::lower_avro;
 use super::exchange::lower_venues;
 use super::html::{Clean, Cleaning, HtmlRows, Locale, lower_html};
 use super::http::lower_http;
@@ -60,9 +61,8 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
     let Columns { mut columns, places: column_places, cleaning } = match columns {
         Some(columns) => columns?,
         None if !preset.columns.is_empty() => Columns::of_preset(preset.columns),
-        None if format.carries_columns() && is_on_disk(&connector) => {
-            Columns::of_preset(Vec::new())
-        }
+        None if format.is_rows() && is_on_disk(&connector) => Columns::of_preset(Vec::new()),
+        None if matches!(format, Format::AvroMessages(_)) => Columns::of_preset(Vec::new()),
         None => {
             let hint = "Columns are declared, such as `columns.price = \"double not null\"`.";
             entry.report(lacks(name, "columns", entry).hint(hint));
@@ -93,9 +93,13 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Source> 
         entry.report(codes::problem(codes::DOES_NOT_FIT, message, entry.child("format").place()));
         return None;
     }
-    if format.carries_columns() && !matches!(connector, Connector::File(_)) {
-        let message = "a message of a feed is no file of Parquet or Avro";
-        entry.report(codes::problem(codes::DOES_NOT_FIT, message, entry.child("format").place()));
+    if let Some(message) = misplaced_rows(&connector, &format) {
+        let mut problem =
+            codes::problem(codes::DOES_NOT_FIT, message, entry.child("format").place());
+        if format == Format::Avro {
+            problem = problem.hint("Messages name their schema: `format.avro.schemas`, or `ids`.");
+        }
+        entry.report(problem);
         return None;
     }
     for column in &mut columns {
@@ -395,9 +399,30 @@ fn lower_format(entry: Entry<'_>) -> Option<Format> {
     });
     let html = entry.child("html").written().map(lower_html);
     let parquet = entry.child("parquet").written().map(|_| Format::Parquet);
-    let avro = entry.child("avro").written().map(|_| Format::Avro);
-    let plain = json.or(csv).or(parquet).or(avro);
-    plain.map(Some).or(html.map(|html| html.map(Format::Html)))?
+    let avro = entry.child("avro").written().map(lower_avro);
+    let plain = json.or(csv).or(parquet);
+    plain.map(Some).or(html.map(|html| html.map(Format::Html))).or(avro)?
+}
+
+/// What is wrong with columns that come from such a connector.
+fn misplaced_rows(connector: &Connector, format: &Format) -> Option<&'static str> {
+    match (connector, format) {
+        (Connector::File(_), Format::AvroMessages(_)) => {
+            Some("files of Avro carry their schema: `format.avro = {}`")
+        }
+        (Connector::File(_), _) => None,
+        (_, Format::Parquet | Format::Avro) => {
+            Some("a message of a feed is no file of Parquet or Avro")
+        }
+        (Connector::Exec(_), Format::AvroMessages(_)) => {
+            Some("a line of text is no message of Avro")
+        }
+        (
+            Connector::Finnhub(_) | Connector::Binance(_) | Connector::Exchange(_),
+            Format::AvroMessages(_),
+        ) => Some("an exchange sends no Avro"),
+        _ => None,
+    }
 }
 
 /// Whether texts of the format are made for people to read.

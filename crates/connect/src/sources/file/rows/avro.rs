@@ -17,10 +17,11 @@ use arrow::datatypes::SchemaRef;
 use arrow_avro::reader::{Reader, ReaderBuilder};
 use bytes::Bytes;
 use flate2::read::DeflateDecoder;
-use serde_json::Value;
 
 use super::bytes::FileBytes;
 use super::{RowError, RowFile};
+use crate::codecs::avro::schema::Schema;
+use crate::codecs::avro::walk::{raw_varint, varint};
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
@@ -270,7 +271,8 @@ fn parse_header(front: &[u8]) -> Result<Option<Header>, RowError> {
     }
     let Some((sync, _)) = rest.split_at_checked(SYNC_BYTES) else { return Ok(None) };
     let schema = schema.ok_or_else(|| RowError::damaged("it has no schema"))?;
-    judge_schema(schema)?;
+    // By one that is not judged, a few bytes could name any number of items.
+    Schema::parse(schema).map_err(|what| RowError::damaged(format!("its schema: {what}")))?;
     let length = (front.len() - rest.len() + SYNC_BYTES) as u64;
     let mut plain = MAGIC.to_vec();
     put_varint(&mut plain, 2);
@@ -284,48 +286,6 @@ fn parse_header(front: &[u8]) -> Result<Option<Header>, RowError> {
     put_varint(&mut plain, 0);
     plain.extend_from_slice(sync);
     Ok(Some(Header { codec, sync: sync.to_vec(), length, plain }))
-}
-
-/// Refuses a schema by which a few bytes could name any number of items.
-fn judge_schema(schema: &[u8]) -> Result<(), RowError> {
-    let schema: Value = serde_json::from_slice(schema)
-        .map_err(|error| RowError::damaged(format!("its schema is no JSON: {error}")))?;
-    let mut open = vec![&schema];
-    while let Some(part) = open.pop() {
-        match part {
-            Value::Array(parts) => open.extend(parts),
-            Value::Object(members) => {
-                let items = members.get("items");
-                if items.is_some_and(takes_no_bytes) {
-                    return Err(RowError::damaged("items of a list in it take no bytes"));
-                }
-                open.extend(members.values());
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether a value of this schema may be written in no bytes.
-fn takes_no_bytes(schema: &Value) -> bool {
-    match schema {
-        Value::String(name) => name == "null",
-        Value::Object(members) => match members.get("type") {
-            Some(Value::String(kind)) if kind == "record" || kind == "error" => {
-                let fields = members.get("fields").and_then(Value::as_array);
-                fields.is_none_or(|fields| {
-                    fields.iter().all(|field| field.get("type").is_some_and(takes_no_bytes))
-                })
-            }
-            Some(Value::String(kind)) if kind == "fixed" => {
-                members.get("size").and_then(Value::as_i64).is_none_or(|size| size <= 0)
-            }
-            Some(kind) => takes_no_bytes(kind),
-            None => true,
-        },
-        _ => false,
-    }
 }
 
 impl Codec {
@@ -391,25 +351,6 @@ fn text<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RowError> {
     let Some((text, behind)) = rest.split_at_checked(length) else { return Ok(None) };
     *rest = behind;
     Ok(Some(text))
-}
-
-/// A zigzag number; none when it does not end.
-fn varint(rest: &mut &[u8]) -> Option<i64> {
-    let value = raw_varint(rest)?;
-    Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
-}
-
-fn raw_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, behind) = rest.split_first()?;
-        *rest = behind;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 fn put_varint(out: &mut Vec<u8>, value: u64) {
