@@ -137,8 +137,9 @@ FROM changes
 
 /// The message of a trade: prices swing, and the pairs take turns.
 fn message(number: i64) -> String {
+    let symbol = ["BINANCE:BTCUSDT", "AAPL"][number as usize % 2];
     let trade = json!({
-        "s": ["BINANCE:BTCUSDT", "AAPL"][number as usize % 2],
+        "s": symbol,
         "p": 100.0 + (number % 97) as f64 / 4.0,
         "v": 1.0 + (number % 7) as f64,
         "t": FRIDAY_MILLIS + number * 300_000,

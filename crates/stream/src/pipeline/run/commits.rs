@@ -175,9 +175,7 @@ impl Life<'_> {
 
     /// Whether there is anything that a checkpoint would say, ask for or let go.
     pub(super) fn owes_checkpoint(&self) -> bool {
-        self.epoch > self.checkpointed
-            || self.is_waiting()
-            || self.are_checkpoints_outlived()
+        self.epoch > self.checkpointed || self.is_waiting() || self.are_checkpoints_outlived()
     }
 
     fn are_checkpoints_outlived(&self) -> bool {
