@@ -81,6 +81,10 @@ fn each_row_once(project: &Project, capture: &Path, kills: u32, place: &str, opt
     let expected = hours_by_duckdb(capture);
     let process = project.start(&["--http", "127.0.0.1:0"]);
     wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
+    let hours = i64::try_from(expected.len()).expect("they are few");
+    wait_for("the stream is back where it was", || {
+        (project.count("SELECT count(*) FROM hours") == hours).then_some(())
+    });
     assert_hours(project, &expected);
     for day in ["2023-12-22", "2023-12-23", "2023-12-24"] {
         run_job(project, day);
