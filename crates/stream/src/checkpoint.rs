@@ -129,19 +129,26 @@ impl Checkpoint {
             results: self.results.keys().cloned().collect(),
         };
         let head = serde_json::to_vec(&file_head).map_err(engine_error)?;
-        let mut bytes = Vec::with_capacity(head.len() + 4096);
+        let states = self.operators.iter().flat_map(|operator| &operator.batches);
+        let batches: Vec<_> = states.map(|(_, batch)| batch).chain(self.results.values()).collect();
+        // Growing by doubling would take twice what is largest in the process again.
+        let rows: usize = batches.iter().map(|batch| batch.get_array_memory_size()).sum();
+        let mut bytes = Vec::with_capacity(head.len() + rows + rows / 8 + 4096);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&(head.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&head);
-        let states = self.operators.iter().flat_map(|operator| &operator.batches);
-        for batch in states.map(|(_, batch)| batch).chain(self.results.values()) {
+        for batch in batches {
+            let length_at = bytes.len();
+            bytes.extend_from_slice(&0_u64.to_le_bytes());
             let mut writer =
-                StreamWriter::try_new(Vec::new(), batch.schema_ref()).map_err(engine_error)?;
+                StreamWriter::try_new(&mut bytes, batch.schema_ref()).map_err(engine_error)?;
             writer.write(batch).map_err(engine_error)?;
-            let stream = writer.into_inner().map_err(engine_error)?;
-            bytes.extend_from_slice(&(stream.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(&stream);
+            writer.finish().map_err(engine_error)?;
+            drop(writer);
+            let from = length_at + size_of::<u64>();
+            let length = (bytes.len() - from) as u64;
+            bytes[length_at..from].copy_from_slice(&length.to_le_bytes());
         }
         let crc = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
