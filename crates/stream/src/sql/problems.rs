@@ -161,11 +161,14 @@ fn unknown_column(
         message: format!("no column `{}`{}", field.name, relation.unwrap_or_default()),
         label: near.map(|near| format!("did you mean `{near}`?")),
         hint: near.is_none().then(|| {
-            let visible: Vec<&str> = valid
-                .iter()
-                .map(|column| column.name.as_str())
-                .filter(|name| !name.starts_with('_'))
-                .collect();
+            let names = valid.iter().map(|column| column.name.as_str());
+            let mut visible: Vec<&str> = Vec::new();
+            // ORDER BY may mean a column of the result, or one of its input: both are valid.
+            for name in names.filter(|name| !name.starts_with('_')) {
+                if !visible.contains(&name) {
+                    visible.push(name);
+                }
+            }
             format!("The columns are: {}.", visible.join(", "))
         }),
         range: span_of(field, text).or(range).or_else(|| text.find(&field.name)),
