@@ -422,6 +422,24 @@ pub(crate) enum ModelsVerb {
     List(Dir),
     /// Show the newest scores of every version, the baselines' too.
     Scores(Dir),
+    /// Print all that a version is to be judged by, as Markdown.
+    Card {
+        /// Number of the version. Default: the champion, or else the newest.
+        #[arg(long)]
+        number: Option<u64>,
+        /// The model.
+        #[command(flatten)]
+        model: Named,
+    },
+    /// Print the newest forecasts, of every series.
+    Predict {
+        /// How many.
+        #[arg(short = 'n', long, default_value_t = 20)]
+        count: u32,
+        /// The model.
+        #[command(flatten)]
+        model: Named,
+    },
     /// Train every candidate now.
     Train(Named),
     /// Score the versions and apply the champion rule now.

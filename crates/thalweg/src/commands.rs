@@ -2,6 +2,7 @@
 
 mod actions;
 mod add;
+mod card;
 mod check;
 mod dev;
 mod doctor;

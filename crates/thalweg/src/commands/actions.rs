@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
-use super::Failure;
-use super::logs;
 use super::place::Place;
 use super::rows::{print, text};
+use super::{Failure, card, logs};
 use crate::cli::{
     BackfillArgs, Dir, JobsVerb, ModelsVerb, Named, SinksVerb, SourcesVerb, StreamsVerb, TablesVerb,
 };
@@ -68,6 +67,14 @@ pub(super) async fn models(verb: ModelsVerb, at: impl Fn(Dir) -> Place) -> Resul
         ModelsVerb::Scores(dir) => {
             let sql = "SELECT model, evaluated_at, candidate, version, rows, rmse, mase, skill_naive, skill_strong_naive, decision FROM system.evaluations ORDER BY evaluated_at DESC, model, rmse";
             print(&at(dir), sql).await
+        }
+        ModelsVerb::Card { number, model } => {
+            card::print(&at(model.dir), &model.name, number).await
+        }
+        ModelsVerb::Predict { count, model } => {
+            let name = model.name.replace('"', "\"\"");
+            let sql = format!("SELECT * FROM \"{name}\" ORDER BY for_time DESC LIMIT {count}");
+            print(&at(model.dir), &sql).await
         }
         ModelsVerb::Train(model) => ask(model, "train", json!({})).await,
         ModelsVerb::Evaluate(model) => ask(model, "evaluate", json!({})).await,

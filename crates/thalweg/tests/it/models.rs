@@ -150,6 +150,23 @@ fn a_champion_answers_in_streams_and_in_sql_and_each_prediction_has_its_version(
     let model = project.rows("SELECT state, serves FROM system.models");
     assert_eq!(model[0]["serves"], "ridge/3", "{model:?}");
 
+    let mut newest = thalweg();
+    newest.args(["models", "predict", "next_level", "-n", "3", "--format", "jsonl"]);
+    newest.arg(project.path(""));
+    let newest = run(newest).ended_with(0).json_lines();
+    assert!(newest.len() == 3 && newest[0]["model_version"].is_string(), "{newest:?}");
+    let mut card = thalweg();
+    card.args(["models", "card", "next_level"]).arg(project.path(""));
+    let card = run(card).ended_with(0).stdout;
+    for part in [
+        "# next_level, version 3 (ridge): champion",
+        "| naive | 1 |",
+        "| **ridge** | 3 |",
+        "by the rule",
+    ] {
+        assert!(card.contains(part), "no {part} in {card}");
+    }
+
     append(&project, &readings.lines(MINUTES_A_DAY));
     count += MINUTES_A_DAY;
     wait_for_predictions(&project, count);
