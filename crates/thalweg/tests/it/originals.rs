@@ -205,6 +205,9 @@ fn nights_of_system_b_agree_in_both_layers_and_train_its_models() {
     assert_eq!(project.rows(layers), expected, "S17");
 
     // On the Monday both models were trained, and it stands why which of them is used.
+    let trained =
+        "SELECT count(DISTINCT model) FROM system.model_versions WHERE candidate = 'ridge'";
+    assert_eq!(project.count(trained), 2);
     let judged = project.rows(
         "SELECT model, count(*) AS decisions, min(length(reasons)) > 2 AS have_reasons \
          FROM system.decisions GROUP BY model ORDER BY model",
