@@ -4,9 +4,9 @@
 //! looked up here and nowhere else, so SQL from outside reaches no file and no network.
 //!
 //! - a source, or a row-wise stream with a table: the table's pinned version, what the journal has
-//!   behind it, the tail ([`records`]);
+//!   behind it, the tail ([`records`]); a stream of closed windows with a table: that, and the tail;
 //! - a row-wise stream without a table: its SQL over its source;
-//! - a stream with GROUP BY: its current results;
+//! - any other stream with GROUP BY: its current results;
 //! - a view: its SQL; a merged view: batch below the boundary, live from it on (S17).
 //!
 //! The SQL of a panel is answered from the hidden streams its GROUP BYs are ([`crate::panels`]); what
@@ -76,7 +76,7 @@ pub struct PinnedTable {
 /// What a name stands for.
 #[derive(Clone)]
 pub enum Readable {
-    /// A source, or a row-wise stream with a table.
+    /// A source, or a row-wise stream or one of closed windows with a table.
     Records(Records),
     /// A row-wise stream without a table, or a view.
     Sql {
@@ -283,7 +283,9 @@ impl Engine {
                 Readable::Records(Records { sql: Some(sql), .. }) if pinned.look != Look::Whole => {
                     self.sql_of(sql, Mode::Stream, pinned).await?
                 }
-                Readable::Records(records) if pinned.look == Look::Newest => records.newest()?,
+                Readable::Records(records) if pinned.look == Look::Newest => {
+                    records.newest().await?
+                }
                 Readable::Records(records) => records.pin().await?,
                 Readable::Results(results) => Named::Table(memory(vec![results.read()?])?),
                 Readable::Table(table) => Named::Table(table.pin().await?.provider),

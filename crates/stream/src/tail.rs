@@ -3,7 +3,8 @@
 //! A tail holds every row behind one epoch, [`Reach`], and says where in the input that epoch ended.
 //! What is older is in the relation's table, or is decoded again from the journal or the files
 //! ([`crate::replay`]). Rows leave it by age and bytes (`keep`) alone, whatever the table holds: a
-//! reader takes those behind the table's version.
+//! reader takes those behind the table's version. Closed windows, which nothing decodes again, wait
+//! for the table besides.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -37,7 +38,7 @@ struct Inner {
     reach: Option<Reach>,
     // The newest manifest of each partition; it says what offsets mean, earlier ones too.
     manifests: BTreeMap<u32, String>,
-    has_table: bool,
+    older: Older,
     table: TableMark,
     // The watermark after each epoch behind the table's, to know it when the table has passed.
     watermarks: VecDeque<(Epoch, Timestamp)>,
@@ -51,6 +52,17 @@ struct Held {
     rows: Vec<RecordBatch>,
     bytes: usize,
     ends: Arc<Ends>,
+}
+
+/// Where the rows are that a tail has let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    /// In the input alone.
+    Input,
+    /// In the table; those that it lacks in the input.
+    TableAndInput,
+    /// In the table alone: rows stay until it holds them.
+    Table,
 }
 
 /// Where reading goes on, by partition.
@@ -93,13 +105,13 @@ impl Newest {
 
 impl Tail {
     /// An empty tail of rows of `schema`.
-    pub fn new(schema: SchemaRef, has_table: bool) -> Self {
+    pub fn new(schema: SchemaRef, older: Older) -> Self {
         let inner = Inner {
             epochs: VecDeque::new(),
             bytes: 0,
             reach: None,
             manifests: BTreeMap::new(),
-            has_table,
+            older,
             table: TableMark { epoch: 0, watermark: Timestamp::MIN },
             watermarks: VecDeque::new(),
         };
@@ -166,7 +178,14 @@ impl Tail {
     /// Forgets rows older than `from`, and beyond `bytes_max`.
     pub fn trim(&self, from: Timestamp, bytes_max: usize) {
         let mut inner = lock(&self.inner);
-        while inner.bytes > bytes_max || inner.epochs.front().is_some_and(|held| held.at < from) {
+        let held_at = match inner.older {
+            Older::Table => inner.table.epoch,
+            Older::Input | Older::TableAndInput => Epoch::MAX,
+        };
+        while let Some(oldest) = inner.epochs.front()
+            && oldest.epoch <= held_at
+            && (inner.bytes > bytes_max || oldest.at < from)
+        {
             let Some(held) = inner.epochs.pop_front() else { break };
             inner.bytes -= held.bytes;
             inner.reach = Some(Reach { epoch: held.epoch, ends: held.ends });
@@ -214,7 +233,7 @@ impl Inner {
     }
 
     fn note_watermark(&mut self, epoch: Epoch, watermark: Timestamp) {
-        if !self.has_table {
+        if self.older == Older::Input {
             return;
         }
         if self.watermarks.len() >= WATERMARKS_MAX {
@@ -248,7 +267,7 @@ mod tests {
 
     #[test]
     fn it_reaches_back_to_what_it_forgot_whatever_the_table_holds() {
-        let tail = Tail::new(schema(), true);
+        let tail = Tail::new(schema(), Older::TableAndInput);
         tail.begin(0, Timestamp::MIN, &BTreeMap::from([(0, Position::default())]));
         for epoch in 1..=4_u64 {
             push(&tail, epoch, i64::try_from(epoch).expect("small"));
@@ -266,5 +285,19 @@ mod tests {
         assert_eq!(newest.after(0).len(), 2);
         assert_eq!(newest.after(3).len(), 1);
         assert_eq!(tail.table(), TableMark { epoch: 3, watermark: Timestamp(3) });
+    }
+    #[test]
+    fn what_nothing_makes_again_waits_for_the_table() {
+        let tail = Tail::new(schema(), Older::Table);
+        tail.begin(0, Timestamp::MIN, &BTreeMap::new());
+        for epoch in 1..=4_u64 {
+            push(&tail, epoch, i64::try_from(epoch).expect("small"));
+        }
+        tail.trim(Timestamp(9), 0);
+        assert_eq!(tail.newest().after(0).len(), 4, "the table holds none of them");
+        tail.table_passed(2);
+        tail.trim(Timestamp(9), 0);
+        assert_eq!(tail.newest().after(0).len(), 2);
+        assert_eq!(tail.newest().reach.map(|reach| reach.epoch), Some(2));
     }
 }

@@ -31,7 +31,7 @@ use thalweg_stream::program::{Program, Sides};
 use thalweg_stream::replay::{History, Until};
 use thalweg_stream::results::Results;
 use thalweg_stream::sql::{Named, Names, Planner};
-use thalweg_stream::tail::Tail;
+use thalweg_stream::tail::{Older, Tail};
 use thalweg_stream::watermark::Watermark;
 
 /// Panels that streams can run whole, and how many streams each is.
@@ -144,8 +144,12 @@ fn engine(tail: &Arc<Tail>) -> Engine {
         tasks: Default::default(),
         seed: 1,
     };
-    let records =
-        Records { tail: Arc::clone(tail), table: None, history: Arc::new(Untouchable), sql: None };
+    let records = Records {
+        tail: Arc::clone(tail),
+        table: None,
+        history: Some(Arc::new(Untouchable)),
+        sql: None,
+    };
     let entry = Entry {
         kind: "source",
         readable: Readable::Records(records),
@@ -178,7 +182,7 @@ async fn check(sql: &str, streams: usize, epochs: &[Vec<Row>]) {
     let fingerprints = found.iter().map(|(fingerprint, _)| fingerprint.clone()).collect();
     panels.by_sql.insert(sql.to_owned(), fingerprints);
     let (empty, whole) =
-        (Arc::new(Tail::new(schema(), false)), Arc::new(Tail::new(schema(), false)));
+        (Arc::new(Tail::new(schema(), Older::Input)), Arc::new(Tail::new(schema(), Older::Input)));
     for tail in [&empty, &whole] {
         tail.begin(0, Timestamp::MIN, &BTreeMap::new());
     }

@@ -1,4 +1,4 @@
-//! Sources and row-wise streams, whole: table, replay, tail (S17a).
+//! Sources, row-wise streams and closed windows, whole: table, replay, tail (S17a).
 //!
 //! The tail is looked at first and the table pinned after it, so the table is never older than what
 //! the tail may have let go. Epochs up to the table's stamp come from the table; those behind it from
@@ -27,15 +27,15 @@ use crate::replay::{History, Until};
 use crate::sql::Named;
 use crate::tail::{Newest, Tail};
 
-/// A source or row-wise stream.
+/// A source, a row-wise stream, or a stream of closed windows with a table.
 #[derive(Clone)]
 pub struct Records {
     /// Its newest rows.
     pub tail: Arc<Tail>,
     /// Its first lossless table.
     pub table: Option<Arc<dyn TableReader>>,
-    /// Rows that neither of them has.
-    pub history: Arc<dyn History>,
+    /// Rows that neither of them has; none of windows, whose tail lets go only what the table holds.
+    pub history: Option<Arc<dyn History>>,
     /// For a stream: its SQL over its source. Its table has no hidden columns, so a statement that
     /// names one is answered that way.
     pub sql: Option<String>,
@@ -77,8 +77,12 @@ impl Records {
         Ok(Named::Plan(both))
     }
 
-    /// What the tail holds: the newest rows, and nothing that would have to be read.
-    pub(super) fn newest(&self) -> Result<Named> {
+    /// What the tail holds: the newest rows, and nothing that would have to be read. Of windows it is
+    /// the whole all the same: few close at a time, and a picture shows more than the last of them.
+    pub(super) async fn newest(&self) -> Result<Named> {
+        if self.history.is_none() {
+            return self.pin().await;
+        }
         let schema = Arc::clone(self.tail.schema());
         Ok(Named::Table(memory_of(schema, self.tail.newest().after(0))?))
     }
@@ -91,6 +95,7 @@ impl Records {
         schema: SchemaRef,
     ) -> Result<Arc<dyn TableProvider>> {
         let fresh = newest.after(epoch);
+        let Some(history) = &self.history else { return memory_of(schema, fresh) };
         let until = match &newest.reach {
             Some(reach) if reach.epoch <= epoch => return memory_of(schema, fresh),
             Some(reach) => {
@@ -102,7 +107,7 @@ impl Records {
         };
         let rows = Replayed {
             schema: Arc::clone(&schema),
-            history: Arc::clone(&self.history),
+            history: Arc::clone(history),
             after: epoch,
             until,
             fresh,

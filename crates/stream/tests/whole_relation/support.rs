@@ -36,7 +36,7 @@ use thalweg_stream::pipeline::{
 use thalweg_stream::program::{self, Program, StreamQuery};
 use thalweg_stream::sides::{LATE, QUARANTINE};
 use thalweg_stream::sql::{Named, Names, Planner};
-use thalweg_stream::tail::Tail;
+use thalweg_stream::tail::{Older, Tail};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -47,10 +47,16 @@ pub(crate) enum Kind {
     Source,
     /// A row-wise stream's, with state.
     Stream,
+    /// That of a stream of closed windows, with a table.
+    Windows,
 }
 
 /// `v` counts the valid rows by their frame; `before` takes state to know.
 const STREAM: &str = "SELECT v, lag(v) OVER (ORDER BY _offset) AS before, ts FROM numbers";
+
+/// A window for each valid row.
+const WINDOWS: &str = "SELECT min(v) AS v, window_end AS ts \
+    FROM tumble(numbers, ts, interval '2 microseconds') GROUP BY window_end";
 
 fn schema() -> SchemaRef {
     let column = |name: &str, kind| Column {
@@ -142,9 +148,11 @@ impl World {
         self.frames_read.load(Ordering::Relaxed)
     }
 
-    /// The rows of everything that came: frames of even numbers.
+    /// The rows of everything that came: frames of even numbers. The newest window is open.
     pub(crate) fn expected(&self) -> Vec<i64> {
-        (0..*self.received.borrow()).filter(|number| number % 2 == 0).collect()
+        let received = *self.received.borrow();
+        let closed = if self.kind == Kind::Windows { received - 2 } else { received };
+        (0..closed).filter(|number| number % 2 == 0).collect()
     }
 
     /// Waits until everything that came was run.
@@ -183,10 +191,15 @@ impl World {
 
     fn pipeline_until(&self, drain: Option<Drain>, has_table: bool) -> Arc<Pipeline> {
         let planner = Planner::new();
-        let query = (self.kind == Kind::Stream).then(|| {
+        let sql = match self.kind {
+            Kind::Source => None,
+            Kind::Stream => Some(STREAM),
+            Kind::Windows => Some(WINDOWS),
+        };
+        let query = sql.map(|sql| {
             let mut names = Names::default();
             names.insert("numbers", Named::Rows(with_topic(&schema())), Vec::new());
-            program::prepare(&planner, STREAM, &names, false).unwrap()
+            program::prepare(&planner, sql, &names, false).unwrap()
         });
         let rows =
             query.as_ref().map_or_else(|| with_topic(&schema()), |query| Arc::clone(&query.schema));
@@ -227,7 +240,12 @@ impl World {
             table: has_table.then(|| Arc::clone(&self.table)),
             env: shared.env.clone(),
         };
-        let tail = Arc::new(Tail::new(rows, has_table));
+        let older = match (self.kind, has_table) {
+            (Kind::Windows, _) => Older::Table,
+            (_, true) => Older::TableAndInput,
+            (_, false) => Older::Input,
+        };
+        let tail = Arc::new(Tail::new(rows, older));
         let reading: Arc<Reading> = Arc::default();
         let (factory, tail) = (Box::new(factory), Some(tail));
         Arc::new(Pipeline::new(shared, settings, &reading, factory, query, tail, Vec::new(), drain))

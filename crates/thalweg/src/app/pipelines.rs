@@ -23,7 +23,7 @@ use thalweg_stream::pipeline::{
 use thalweg_stream::program::{Program, Shape, StreamQuery, visible};
 use thalweg_stream::results::Results;
 use thalweg_stream::sql::functions::window_of;
-use thalweg_stream::tail::Tail;
+use thalweg_stream::tail::{Older, Tail};
 use thalweg_stream::unique::Unique;
 
 use super::databases;
@@ -107,8 +107,7 @@ pub(super) fn declare(
     for source in &project.sources {
         let name = source.name.as_str();
         let schema = &checked.sources[name];
-        let has_table = lossless(project, name).is_some();
-        let tail = Arc::new(Tail::new(Arc::clone(schema), has_table));
+        let tail = tail(project, name, schema);
         let kept = latest(checked, name, schema, &source.key)?;
         pipelines.push(Arc::new(Pipeline::new(
             shared.clone(),
@@ -129,9 +128,16 @@ pub(super) fn declare(
             .ok_or_else(|| Error::internal(format!("stream `{name}` has no source")))?;
         let (tail, kept) = match query.shape {
             Shape::RowWise => {
-                let has_table = lossless(project, name).is_some();
-                let tail = Arc::new(Tail::new(Arc::clone(&query.schema), has_table));
+                let tail = tail(project, name, &query.schema);
                 (Some(tail), latest(checked, name, &query.schema, &source.key)?)
+            }
+            // Batch and live are compared with the results, and a trial has no tables.
+            Shape::Final
+                if lossless(project, name).is_some()
+                    && boundaries.of(name).is_none()
+                    && !places.are_given() =>
+            {
+                (Some(Arc::new(Tail::new(Arc::clone(&query.schema), Older::Table))), Vec::new())
             }
             Shape::Final | Shape::Updating => {
                 (None, vec![results(query, boundaries.of(name), places.are_given())?])
@@ -344,6 +350,15 @@ fn settings(
     }
 }
 
+/// The newest rows of a source or row-wise stream.
+fn tail(project: &Project, name: &str, schema: &SchemaRef) -> Arc<Tail> {
+    let older = match lossless(project, name) {
+        Some(_) => Older::TableAndInput,
+        None => Older::Input,
+    };
+    Arc::new(Tail::new(Arc::clone(schema), older))
+}
+
 fn latest(checked: &Checked, name: &str, schema: &SchemaRef, key: &[String]) -> Result<Vec<Kept>> {
     let has_key = !key.is_empty() && key.iter().all(|it| schema.column_with_name(it).is_some());
     if !checked.latest.contains(name) || !has_key {
@@ -519,7 +534,7 @@ impl Parcel {
                 columns: Arc::clone(&self.checked.tables[table.name.as_str()]),
                 arm,
                 commit_every: Some(every),
-                is_lossless_table: is_lossless && shape == Shape::RowWise && arm.is_none(),
+                is_lossless_table: is_lossless && shape != Shape::Updating && arm.is_none(),
             });
         }
         for sink in self.project.sinks.iter().filter(|sink| sink.from.as_str() == name) {

@@ -150,7 +150,7 @@ pub(super) fn entries(
                 readable: Readable::Records(Records {
                     tail,
                     table: table_of(name),
-                    history: Arc::clone(pipeline) as Arc<dyn History>,
+                    history: Some(Arc::clone(pipeline) as Arc<dyn History>),
                     sql: None,
                 }),
                 key: source.key.clone(),
@@ -169,7 +169,7 @@ pub(super) fn entries(
             (Shape::RowWise, _) if !query.models.is_empty() => {
                 let tail = pipeline.tail.clone();
                 let tail = tail.ok_or_else(|| Error::internal("a stream has no tail"))?;
-                let history = Arc::clone(pipeline) as Arc<dyn History>;
+                let history = Some(Arc::clone(pipeline) as Arc<dyn History>);
                 let records = Records { tail, table: table_of(name), history, sql: None };
                 (Readable::Records(records), source_key)
             }
@@ -179,7 +179,7 @@ pub(super) fn entries(
                     (Some(table), Some(tail)) => Readable::Records(Records {
                         tail,
                         table: Some(table),
-                        history: Arc::clone(pipeline) as Arc<dyn History>,
+                        history: Some(Arc::clone(pipeline) as Arc<dyn History>),
                         sql: Some(sql),
                     }),
                     _ => Readable::Sql { sql, mode: Mode::Stream },
@@ -187,7 +187,13 @@ pub(super) fn entries(
                 (readable, source_key)
             }
             (_, Some(results)) => (Readable::Results(results), query.key.clone()),
-            (_, None) => return Err(Error::internal(format!("stream `{name}` has no results"))),
+            (_, None) => {
+                let tail = pipeline.tail.clone();
+                let missing = || Error::internal(format!("stream `{name}` has no results"));
+                let (tail, table) = (tail.ok_or_else(missing)?, table_of(name));
+                let records = Records { tail, table, history: None, sql: None };
+                (Readable::Records(records), query.key.clone())
+            }
         };
         let latest = kept(pipeline, LATEST);
         let columns = Arc::clone(&query.schema);

@@ -166,6 +166,9 @@ fn a_delta_table_on_hdfs_holds_each_row_once_through_kills_and_a_restart_of_the_
     // Once more while one writes.
     let more = both_layers(&capture, "300/s", &format!("{place}-2"), "");
     let running = more.start_drain();
+    wait_for("the tables are there and trades are read", || {
+        fs::read_dir(more.data().join("checkpoints/trades")).ok()?.next().map(drop)
+    });
     hdfs.restart_data_node();
     running.end().ended_with(0);
     more.balances();
