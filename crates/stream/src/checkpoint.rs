@@ -27,6 +27,7 @@ use thalweg_core::store::{Expected, Store};
 use thalweg_core::topic::Offset;
 use thalweg_core::{Error, Result};
 
+use crate::lookups::SnapshotNumber;
 use crate::operators::Snapshot;
 use crate::operators::expressions::engine_error;
 use crate::watermark::Watermark;
@@ -72,9 +73,9 @@ pub struct Head {
     /// Who answered for each model of the pipeline.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, Serving>,
-    /// The epoch that names the snapshot of each lookup.
+    /// The snapshot of each lookup.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub lookups: BTreeMap<String, Epoch>,
+    pub lookups: BTreeMap<String, SnapshotNumber>,
     /// Where the route has sent rows, if the pipeline is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<RouteLedger>,

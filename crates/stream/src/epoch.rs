@@ -18,6 +18,8 @@ use thalweg_core::time::Timestamp;
 use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, Result};
 
+use crate::lookups::SnapshotNumber;
+
 /// The internal topic that holds epoch records.
 pub const TOPIC: &str = "_epochs";
 const FORMAT: u32 = 1;
@@ -45,10 +47,9 @@ pub struct EpochRecord {
     /// Who answers for each model of the pipeline, from the first row of the epoch on (S23).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, Serving>,
-    /// The epoch that names the snapshot of each lookup: this one, or the earlier one since which
-    /// the lookup has not changed (S11).
+    /// The snapshot of each lookup (S11).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub lookups: BTreeMap<String, Epoch>,
+    pub lookups: BTreeMap<String, SnapshotNumber>,
 }
 
 /// What an epoch read of one partition: offsets in `from .. to`.

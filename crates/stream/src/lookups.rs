@@ -3,7 +3,7 @@
 //! A lookup is read whole before the first epoch, and again between epochs when it has changed. What
 //! a stream looks up in is a *snapshot*, kept as a file in the data folder before the first epoch
 //! record names it, so that an epoch that runs again sees the very rows it saw before (S8), whatever
-//! became of the original.
+//! became of the original. All streams of a source change to another one at the same row.
 //!
 //! What a stream does with the rows is [`crate::operators::lookup`]; where they come from is wired by
 //! the binary.
@@ -20,10 +20,12 @@ use arrow_ipc::writer::StreamWriter;
 use async_trait::async_trait;
 use datafusion::datasource::MemTable;
 use thalweg_core::env::Disk;
-use thalweg_core::sink::Epoch;
 use thalweg_core::{Error, Result};
 
 use crate::operators::expressions::engine_error;
+
+/// Number of a snapshot, counted up from 1 by source and lookup.
+pub type SnapshotNumber = u64;
 
 /// Key of a snapshot's metadata that holds the version of the original.
 const VERSION: &str = "thalweg.version";
@@ -97,25 +99,31 @@ impl LookupRows {
     }
 }
 
-/// The snapshots of one pipeline: a file each, named by the lookup and the first epoch that saw it.
+/// The snapshots that the pipelines of one source look up in: a file each, named by the lookup and
+/// their number.
 pub(crate) struct Snapshots {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
 }
 
 impl Snapshots {
-    /// Those of `pipeline` in the data folder.
-    pub(crate) fn new(disk: Arc<dyn Disk>, data: &Path, pipeline: &str) -> Self {
-        Self { disk, folder: data.join("lookups").join(pipeline) }
+    /// Those of `source` in the data folder.
+    pub(crate) fn new(disk: Arc<dyn Disk>, data: &Path, source: &str) -> Self {
+        Self { disk, folder: data.join("lookups").join(source) }
     }
 
-    fn path(&self, lookup: &str, epoch: Epoch) -> PathBuf {
-        self.folder.join(format!("{lookup}-{epoch:020}.arrow"))
+    fn path(&self, lookup: &str, number: SnapshotNumber) -> PathBuf {
+        self.folder.join(format!("{lookup}-{number:020}.arrow"))
     }
 
     /// Makes a snapshot durable.
-    pub(crate) fn write(&self, lookup: &str, epoch: Epoch, rows: &LookupRows) -> Result<()> {
-        let path = self.path(lookup, epoch);
+    pub(crate) fn write(
+        &self,
+        lookup: &str,
+        number: SnapshotNumber,
+        rows: &LookupRows,
+    ) -> Result<()> {
+        let path = self.path(lookup, number);
         let bytes = rows.encode()?;
         let written = self.disk.create_dir_all(&self.folder);
         written.and_then(|()| self.disk.write_whole(&path, &bytes)).map_err(|error| {
@@ -125,8 +133,8 @@ impl Snapshots {
     }
 
     /// Reads a snapshot; none when it is not there.
-    pub(crate) fn read(&self, lookup: &str, epoch: Epoch) -> Result<Option<LookupRows>> {
-        let path = self.path(lookup, epoch);
+    pub(crate) fn read(&self, lookup: &str, number: SnapshotNumber) -> Result<Option<LookupRows>> {
+        let path = self.path(lookup, number);
         match self.disk.read(&path) {
             Ok(bytes) => LookupRows::decode(&bytes).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -140,21 +148,21 @@ impl Snapshots {
     /// The newest snapshot of a lookup.
     pub(crate) fn newest(&self, lookup: &str) -> Result<Option<LookupRows>> {
         let newest = self.kept(lookup)?.into_iter().max();
-        newest.map_or(Ok(None), |epoch| self.read(lookup, epoch))
+        newest.map_or(Ok(None), |number| self.read(lookup, number))
     }
 
     /// Removes the snapshots of a lookup that are older than that of `needed`.
-    pub(crate) fn forget(&self, lookup: &str, needed: Epoch) -> Result<()> {
-        for epoch in self.kept(lookup)?.into_iter().filter(|epoch| *epoch < needed) {
+    pub(crate) fn forget(&self, lookup: &str, needed: SnapshotNumber) -> Result<()> {
+        for number in self.kept(lookup)?.into_iter().filter(|number| *number < needed) {
             // A file that stays is found again at the next checkpoint.
-            if let Err(error) = self.disk.remove(&self.path(lookup, epoch)) {
-                tracing::debug!(lookup, epoch, %error, "an old snapshot stays");
+            if let Err(error) = self.disk.remove(&self.path(lookup, number)) {
+                tracing::debug!(lookup, number, %error, "an old snapshot stays");
             }
         }
         Ok(())
     }
 
-    fn kept(&self, lookup: &str) -> Result<Vec<Epoch>> {
+    fn kept(&self, lookup: &str) -> Result<Vec<SnapshotNumber>> {
         let names = self.disk.list(&self.folder).map_err(|error| {
             Error::unavailable(format!("cannot list {}", self.folder.display())).with_source(error)
         })?;

@@ -16,6 +16,7 @@ mod room;
 mod run;
 mod status;
 mod still;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ pub use self::reading::Reading;
 pub use self::status::{PipelineReading, PipelineState, Status};
 pub use self::still::SinkChange;
 use self::still::Still;
+pub(crate) use self::turns::snapshots;
 use crate::checkpoint::Checkpoints;
 use crate::delivery::{DeliveryStatus, lock};
 use crate::intake::Intake;
@@ -256,6 +258,9 @@ impl Pipeline {
         drain: Option<Drain>,
     ) -> Self {
         let status = Arc::new(Status::new(&settings.name));
+        if let Some(query) = &query {
+            reading.turns.add(&settings.name, &settings.fingerprint, &query.lookups);
+        }
         Self {
             shared,
             settings,

@@ -24,9 +24,8 @@ use thalweg_core::{Error, ErrorKind, Result};
 use crate::checkpoint::{Checkpoints, Position};
 use crate::epoch::EpochLog;
 use crate::intake::Intake;
-use crate::lookups::Snapshots;
 use crate::operators::{Answers, Snapshot};
-use crate::pipeline::{Decoding, Pipeline};
+use crate::pipeline::{Decoding, Pipeline, snapshots};
 use crate::program::{Program, Sides};
 use crate::tail::Ends;
 use crate::unique::{self, Unique};
@@ -131,13 +130,12 @@ struct Begin {
 }
 
 impl Pipeline {
-    /// Lets a program look up in the newest snapshots that the pipeline has seen.
+    /// Lets a program look up in the newest snapshots that the pipelines of the source have seen.
     async fn look_up_again(&self, program: &mut Program) -> Result<()> {
         if program.lookups().is_empty() {
             return Ok(());
         }
-        let shared = self.shared();
-        let kept = Snapshots::new(Arc::clone(&shared.env.disk), &shared.data, self.name());
+        let kept = snapshots(self.shared(), self.source());
         let mut rows = BTreeMap::new();
         for name in program.lookups() {
             let newest = kept.newest(name)?;

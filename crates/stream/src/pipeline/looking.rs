@@ -1,140 +1,152 @@
 //! What a pipeline looks up in, epoch by epoch (S8, S11).
 //!
 //! Between two epochs it is asked, at most once a second, whether an original has changed; if so it
-//! is read whole and kept as a snapshot, which the records of the epochs that see it name. An epoch
-//! that is run again has those its record names.
+//! is read whole and kept as a snapshot, with which a turn begins ([`super::turns`]). The records of
+//! epochs name the snapshots that they see, and an epoch that is run again has those its record names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_core::sink::Epoch;
 use thalweg_core::time::Timestamp;
+use thalweg_core::topic::Offset;
 use thalweg_core::{Error, Result};
 
-use super::Shared;
-use crate::lookups::{Lookup, LookupRows, Snapshots};
+use super::Pipeline;
+use super::turns::{Serving, is_reached};
+use crate::checkpoint::Position;
+use crate::epoch::OffsetRange;
+use crate::lookups::{Lookup, LookupRows, SnapshotNumber};
 use crate::program::Program;
+use crate::tail::Ends;
 
 /// Time between two looks at the originals.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The lookups of one program, and which snapshot of each holds in the epoch that runs.
-pub(super) struct Looking {
+pub(super) struct Looking<'a> {
+    pipeline: &'a Pipeline,
     lookups: BTreeMap<String, Arc<dyn Lookup>>,
-    kept: Snapshots,
-    // By lookup: the epoch that names its snapshot, and the rows.
-    held: BTreeMap<String, (Epoch, LookupRows)>,
+    held: BTreeMap<String, (SnapshotNumber, LookupRows)>,
+    // Whether the program has yet to see them.
+    is_news: bool,
     looked_at: Option<Timestamp>,
+    // Where other rows hold.
+    until: Ends,
 }
 
-impl Looking {
+impl<'a> Looking<'a> {
     /// Nothing was read yet of what `program` looks up in.
-    pub(super) fn new(shared: &Shared, pipeline: &str, program: Option<&Program>) -> Result<Self> {
+    pub(super) fn new(pipeline: &'a Pipeline, program: Option<&Program>) -> Result<Self> {
         let mut lookups = BTreeMap::new();
         for name in program.into_iter().flat_map(Program::lookups) {
-            let lookup = shared.lookups.get(name).cloned();
+            let lookup = pipeline.shared.lookups.get(name).cloned();
             let lookup = lookup.ok_or_else(|| Error::internal(format!("no lookup `{name}`")))?;
             lookups.insert(name.clone(), lookup);
         }
-        let kept = Snapshots::new(Arc::clone(&shared.env.disk), &shared.data, pipeline);
-        Ok(Self { lookups, kept, held: BTreeMap::new(), looked_at: None })
+        Ok(Self {
+            pipeline,
+            lookups,
+            held: BTreeMap::new(),
+            is_news: false,
+            looked_at: None,
+            until: Ends::new(),
+        })
     }
 
-    /// Which snapshots are to hold in a new epoch, after a look at the originals.
+    /// Where an epoch that begins at `positions` has to end in a partition, if anywhere.
+    pub(super) fn until(
+        &self,
+        partition: u32,
+        positions: &BTreeMap<u32, Position>,
+    ) -> Option<Offset> {
+        let until = self.until.get(&partition).copied();
+        until.filter(|_| !is_reached(&self.until, positions))
+    }
+
+    /// Which snapshots are to hold in a new epoch that reads `ranges`, after a look at the originals;
+    /// none when another turn begins within the ranges: they are to be read again, up to there.
     ///
     /// # Errors
     ///
     /// Those of a first read; a later one that fails leaves the snapshot as it is, and is logged.
     pub(super) async fn serving(
         &mut self,
-        epoch: Epoch,
+        positions: &BTreeMap<u32, Position>,
+        ranges: &[OffsetRange],
         now: Timestamp,
         program: Option<&mut Program>,
-    ) -> Result<BTreeMap<String, Epoch>> {
-        let is_due = self.looked_at.is_none_or(|at| now.since(at) >= LOOK_EVERY);
-        if !self.lookups.is_empty() && is_due {
-            self.looked_at = Some(now);
-            let mut has_changed = false;
-            for (name, lookup) in &self.lookups {
-                let known = self.held.get(name).map(|(_, rows)| rows.version.as_str());
-                match changed(lookup.as_ref(), known).await {
-                    Ok(None) => {}
-                    Ok(Some(rows)) => {
-                        self.kept.write(name, epoch, &rows)?;
-                        self.held.insert(name.clone(), (epoch, rows));
-                        has_changed = true;
-                    }
-                    Err(error) if known.is_some() => {
-                        let error = error.chain();
-                        tracing::warn!(lookup = name, error, "a lookup stays as it was");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            if let (true, Some(program)) = (has_changed, program) {
-                program.look_up(&self.rows()).await?;
-            }
+    ) -> Result<Option<Serving>> {
+        if self.lookups.is_empty() {
+            return Ok(Some(Serving::new()));
         }
-        Ok(self.holding())
+        let pipeline = self.pipeline;
+        let mut list = pipeline.reading.turns.list(&pipeline.shared, pipeline.source()).await?;
+        let mut turn = list.at(positions);
+        for (name, lookup) in &self.lookups {
+            list.snapshot(turn, name, lookup.as_ref()).await?;
+        }
+        if self.looked_at.is_none_or(|at| now.since(at) >= LOOK_EVERY) {
+            self.looked_at = Some(now);
+            turn = list.look(turn, positions).await?;
+        }
+        self.until = list.end_of(turn);
+        let is_beyond =
+            |range: &OffsetRange| self.until.get(&range.partition).is_some_and(|it| range.to > *it);
+        if ranges.iter().any(is_beyond) {
+            return Ok(None);
+        }
+        list.read(ranges);
+        let mut serving = Serving::new();
+        for (name, lookup) in &self.lookups {
+            serving.insert(name.clone(), list.snapshot(turn, name, lookup.as_ref()).await?);
+        }
+        drop(list);
+        self.begin(&serving, program).await?;
+        Ok(Some(serving))
     }
 
-    /// Lets those snapshots hold that a record names. One that is gone, as after a change of the
-    /// query, is read anew.
+    /// Lets those snapshots hold that a record names.
     pub(super) async fn begin(
         &mut self,
-        recorded: &BTreeMap<String, Epoch>,
+        recorded: &Serving,
         program: Option<&mut Program>,
     ) -> Result<()> {
-        let mut has_changed = false;
         for (name, lookup) in &self.lookups {
-            let Some(epoch) = recorded.get(name) else { continue };
-            if self.held.get(name).is_some_and(|(held, _)| held == epoch) {
+            let Some(number) = recorded.get(name) else { continue };
+            if self.held.get(name).is_some_and(|(held, _)| held == number) {
                 continue;
             }
-            let rows = match self.kept.read(name, *epoch)? {
-                Some(rows) => rows,
-                None => {
-                    let rows = lookup.read().await?;
-                    self.kept.write(name, *epoch, &rows)?;
-                    rows
-                }
-            };
-            self.held.insert(name.clone(), (*epoch, rows));
-            has_changed = true;
+            let pipeline = self.pipeline;
+            let mut list = pipeline.reading.turns.list(&pipeline.shared, pipeline.source()).await?;
+            let rows = list.rows(name, *number, lookup.as_ref()).await?;
+            self.held.insert(name.clone(), (*number, rows));
+            self.is_news = true;
         }
-        match program {
-            Some(program) if has_changed => program.look_up(&self.rows()).await,
-            _ => Ok(()),
+        if let (true, Some(program)) = (self.is_news, program) {
+            let rows = self.held.iter().map(|(name, (_, rows))| (name.clone(), rows.clone()));
+            program.look_up(&rows.collect()).await?;
+            self.is_news = false;
         }
+        Ok(())
     }
 
-    /// Which snapshots hold now, for records and checkpoints.
-    pub(super) fn holding(&self) -> BTreeMap<String, Epoch> {
-        self.held.iter().map(|(name, (epoch, _))| (name.clone(), *epoch)).collect()
+    /// Which snapshots hold now, for checkpoints.
+    pub(super) fn holding(&self) -> Serving {
+        self.held.iter().map(|(name, (number, _))| (name.clone(), *number)).collect()
     }
 
-    /// Forgets snapshots that no restart can need: those older than `needed` names.
-    pub(super) fn forget(&self, needed: &BTreeMap<String, Epoch>) -> Result<()> {
-        needed.iter().try_for_each(|(name, epoch)| self.kept.forget(name, *epoch))
+    /// Says that no restart can need snapshots older than `oldest` names.
+    pub(super) async fn passed(&self, oldest: &Serving) -> Result<()> {
+        if self.lookups.is_empty() {
+            return Ok(());
+        }
+        let Pipeline { shared, reading, .. } = self.pipeline;
+        reading.turns.passed(shared, self.pipeline.source(), self.pipeline.name(), oldest).await
     }
 
     /// Bytes that are held.
     pub(super) fn bytes(&self) -> usize {
         self.held.values().map(|(_, rows)| rows.bytes()).sum()
     }
-
-    fn rows(&self) -> BTreeMap<String, LookupRows> {
-        self.held.iter().map(|(name, (_, rows))| (name.clone(), rows.clone())).collect()
-    }
-}
-
-/// The rows of a lookup, if it is of another version than `known`.
-async fn changed(lookup: &dyn Lookup, known: Option<&str>) -> Result<Option<LookupRows>> {
-    if let Some(known) = known
-        && lookup.version().await? == known
-    {
-        return Ok(None);
-    }
-    lookup.read().await.map(Some)
 }

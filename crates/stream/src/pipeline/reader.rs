@@ -74,12 +74,14 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads from a position on, decodes and checks.
+    /// Reads from a position on, decodes and checks; `is_new`: for the first time, so that what is
+    /// listed but not begun is looked at, too.
     pub(super) async fn read(
         &mut self,
         partition: u32,
         position: &Position,
         limit: ReadLimit,
+        is_new: bool,
     ) -> Result<Portion> {
         self.go_to(partition, position)?;
         let stand = self.inputs.get_mut(&partition).ok_or_else(|| gone(partition))?;
@@ -88,7 +90,7 @@ impl Reader {
         let chunk = stand.input.read(position.next, limit).await?;
         let _busy = self.clock.busy();
         let is_next_file = chunk.next >> FILE_BITS != position.next >> FILE_BITS;
-        let unread = if limit.until.is_none() && (chunk.manifest.is_some() || is_next_file) {
+        let unread = if is_new && (chunk.manifest.is_some() || is_next_file) {
             let heads = stand.input.unread_heads(chunk.next).await?;
             Some(self.intake.earliest(&heads)?)
         } else {

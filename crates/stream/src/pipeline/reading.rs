@@ -20,6 +20,7 @@ use thalweg_core::{Error, Result};
 use tokio::sync::{Notify, OnceCell};
 
 use super::reader::{Portion, Reader};
+use super::turns::Turns;
 use crate::checkpoint::Position;
 use crate::delivery::lock;
 
@@ -36,6 +37,8 @@ struct Place {
 /// What the pipelines of one source share.
 #[derive(Default)]
 pub struct Reading {
+    /// What they look up in.
+    pub(super) turns: Turns,
     // None before the first pipeline runs: what to read with is decided then.
     front: tokio::sync::Mutex<Option<Reader>>,
     inner: Mutex<Inner>,
@@ -110,7 +113,7 @@ impl Reading {
             let mut front = self.front.lock().await;
             let front =
                 front.as_mut().ok_or_else(|| Error::internal("nobody has begun to read"))?;
-            front.read(partition, position, limit).await.map(Arc::new)
+            front.read(partition, position, limit, true).await.map(Arc::new)
         };
         let portion = place.portion.get_or_try_init(read).await;
         let has_moved = portion.as_ref().is_ok_and(|it| it.chunk.next > position.next);

@@ -30,6 +30,7 @@ use crate::checkpoint::{Checkpoint, Checkpoints, Position, SinkPosition};
 use crate::delivery::{Delivery, DeliveryConfig, DeliveryStatus, lock};
 use crate::epoch::{EpochLog, EpochRecord, OffsetRange};
 use crate::intake::{self, Refused, shown};
+use crate::lookups::SnapshotNumber;
 use crate::operators::expressions::engine_error;
 use crate::operators::route::ARM;
 use crate::operators::{FailedRow, Tick};
@@ -76,7 +77,7 @@ struct Held {
     positions: BTreeMap<u32, Position>,
     // Offset of the first epoch record behind it.
     epochs_from: Offset,
-    lookups: BTreeMap<String, Epoch>,
+    lookups: BTreeMap<String, SnapshotNumber>,
 }
 
 /// The state of one life.
@@ -87,7 +88,7 @@ struct Life<'a> {
     unique: Option<Unique>,
     program: Option<Program>,
     answerers: Answerers,
-    looking: Looking,
+    looking: Looking<'a>,
     outlets: Vec<OutletRun>,
     checkpoints: Checkpoints,
     epochs: EpochLog,
@@ -144,7 +145,7 @@ impl Pipeline {
             Some(program) => Answerers::new(program.models(), &shared.models)?,
             None => Answerers::default(),
         };
-        let looking = Looking::new(shared, self.name(), program.as_ref())?;
+        let looking = Looking::new(self, program.as_ref())?;
         let room = Room::new(shared, &self.settings);
         let limits = room.outbox();
         let outlets = self.start_outlets(
@@ -354,7 +355,7 @@ impl Life<'_> {
                     until: Some(range.to),
                     wait: Duration::ZERO,
                 };
-                let portion = self.reader.read(range.partition, &position, limit).await?;
+                let portion = self.reader.read(range.partition, &position, limit, false).await?;
                 let Chunk { next, manifest, .. } = &portion.chunk;
                 if *next <= position.next {
                     return Err(Error::internal(format!(
@@ -400,8 +401,11 @@ impl Life<'_> {
             record.closes = drained && self.reader.is_bounded() && self.program.is_some();
             if !record.ranges.is_empty() || record.closes {
                 record.models = self.answerers.serving().await?;
-                let program = self.program.as_mut();
-                record.lookups = self.looking.serving(record.epoch, started, program).await?;
+                let (at, program) = (&self.positions, self.program.as_mut());
+                match self.looking.serving(at, &record.ranges, started, program).await? {
+                    Some(lookups) => record.lookups = lookups,
+                    None => continue,
+                }
                 self.epochs.append(&record, started).await?;
                 self.run_epoch(&record, &portions).await?;
             }
@@ -464,20 +468,30 @@ impl Life<'_> {
         let partitions = self.reader.partitions();
         let patience = if self.reader.is_bounded() { PATIENCE_BOUNDED } else { PATIENCE_LIVE };
         for partition in &partitions {
+            let until = self.looking.until(*partition, &self.positions);
             let position = self.positions.entry(*partition).or_default();
+            if until.is_some_and(|until| position.next >= until) {
+                at_end = false;
+                continue;
+            }
             let limit = ReadLimit {
                 frames_max: EPOCH_FRAMES_MAX,
                 bytes_max: EPOCH_BYTES_MAX,
-                until: None,
+                until,
                 wait: if partitions.len() > 1 { EPOCH_MIN } else { WAIT_MAX },
             };
             let reader = &mut self.reader;
             let read = async {
                 let at = (*partition, &*position);
                 let reading = &pipeline.reading;
-                match reading.portion(pipeline.member, at, limit, patience).await? {
+                // What others read goes on behind the end.
+                let shared = match until {
+                    Some(_) => None,
+                    None => reading.portion(pipeline.member, at, limit, patience).await?,
+                };
+                match shared {
                     Some(portion) => Ok(portion),
-                    None => reader.read(*partition, position, limit).await.map(Arc::new),
+                    None => reader.read(*partition, position, limit, true).await.map(Arc::new),
                 }
             };
             let portion: Arc<Portion> = tokio::select! {
@@ -490,7 +504,7 @@ impl Life<'_> {
                 }
             };
             let chunk = &portion.chunk;
-            at_end &= chunk.at_end;
+            at_end &= chunk.at_end && until.is_none();
             if chunk.next > position.next || chunk.manifest.is_some() {
                 if let Some(unread) = portion.unread {
                     self.heads.insert(*partition, unread);

@@ -86,9 +86,20 @@ fn adds_up(project: &Project, database: &Database) {
     assert_eq!(project.ledger("route", "by_country", "rows_unrouted"), 0);
     assert_eq!(project.ledger("route", "by_country", "rows_quarantined"), 0);
 
+    let (usa, alerts) = agrees(project, database);
+    assert_eq!((usa.len() as i64, alerts.len() as i64), (USA, ROWS - USA), "each row once");
+    for (arm, expected) in [("usa", &usa), ("alerts", &alerts)] {
+        assert_eq!(&ids(&project.rows(&format!("SELECT id FROM {arm}"))), expected, "{arm}");
+    }
+}
+
+/// The topics, the tables of the database and the files have the same rows of each arm, each row once
+/// and in one arm; which they are.
+#[track_caller]
+fn agrees(project: &Project, database: &Database) -> (BTreeSet<i64>, BTreeSet<i64>) {
     let (usa, alerts) =
         (published(project, "customers-usa"), published(project, "customers-alerts"));
-    assert_eq!((usa.len() as i64, alerts.len() as i64), (USA, ROWS - USA), "each row once");
+    assert_eq!((usa.len() + alerts.len()) as i64, ROWS, "each row once");
     let (usa, alerts) = (ids(&usa), ids(&alerts));
     assert!(usa.is_disjoint(&alerts), "no row is in both");
     assert_eq!(usa.union(&alerts).copied().collect::<Vec<_>>(), (1..=ROWS).collect::<Vec<_>>());
@@ -98,15 +109,15 @@ fn adds_up(project: &Project, database: &Database) {
         let found: Vec<i64> = rows.iter().map(|id| id.parse().expect("a number")).collect();
         assert_eq!(found, expected.iter().copied().collect::<Vec<_>>(), "{table}");
     }
-    let files = [("usa_files", &usa), ("alert_files", &alerts)];
-    for (arm, expected) in [("usa", &usa), ("alerts", &alerts)].into_iter().chain(files) {
-        assert_eq!(&ids(&project.rows(&format!("SELECT id FROM {arm}"))), expected, "{arm}");
+    for (table, expected) in [("usa_files", &usa), ("alert_files", &alerts)] {
+        assert_eq!(&ids(&project.rows(&format!("SELECT id FROM {table}"))), expected, "{table}");
     }
     for (folder, expected) in [("usa", &usa), ("alerts", &alerts)] {
         let rows = json_files(&project.path("lake").join(folder));
         assert_eq!(rows.len(), expected.len(), "{folder}: each row once");
         assert_eq!(&ids(&rows), expected, "{folder}");
     }
+    (usa, alerts)
 }
 
 #[test]
@@ -136,6 +147,43 @@ fn usa_and_alerts_add_up_to_the_input_whatever_is_killed() {
     adds_up(&project, &database);
     let created = database.rows("SELECT count(*) FROM usa_customers WHERE created_at IS NULL");
     assert_eq!(created, ["0"]);
+}
+
+#[test]
+fn arms_add_up_everywhere_while_the_cities_change() {
+    let database = Database::new();
+    let Some(project) = example("http://127.0.0.1:1", Some("100/s"), &database) else { return };
+    let path = project.path("data/us_cities.csv");
+    let usa = fs::read_to_string(&path).expect("it is there");
+    let customers = fs::read_to_string(project.path("data/customers.csv")).expect("it is there");
+    let places = customers.lines().skip(1).filter_map(|line| line.rsplit(',').next());
+    let everywhere: Vec<&str> = std::iter::once("City").chain(places).collect();
+
+    let start = || {
+        let process = project.start(&["--http", "127.0.0.1:0"]);
+        wait_for("it listens", || process.stderr().contains("listening on").then_some(()));
+        process
+    };
+    let mut process = start();
+    for round in 1..=5 {
+        wait_for("a sixth of the rows is read", || {
+            (project.ledger("source", "customers", "rows_valid") > round * ROWS / 6).then_some(())
+        });
+        // Whole or not at all, while it is read.
+        let cities = if round % 2 == 1 { everywhere.join("\n") } else { usa.clone() };
+        project.write("data/next.csv", cities);
+        fs::rename(project.path("data/next.csv"), &path).expect("the folder is ours");
+        if round % 2 == 0 {
+            process.run_for(Duration::ZERO);
+            process = start();
+        }
+    }
+    process.terminate();
+    process.end().ended_with(0);
+    project.drain().ended_with(0);
+    project.balances();
+    let (usa, alerts) = agrees(&project, &database);
+    assert!(usa.len() as i64 > USA && !alerts.is_empty(), "the cities changed: {}", usa.len());
 }
 
 #[test]

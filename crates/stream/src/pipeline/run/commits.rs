@@ -105,7 +105,7 @@ impl Life<'_> {
         // A sink that has committed nothing may still be written from the first epoch on.
         let is_passed = self.outlets.iter().all(|it| it.status.borrow().position.committed > 0);
         if let (Some(oldest), true) = (self.holds.front(), is_passed) {
-            self.looking.forget(&oldest.lookups)?;
+            self.looking.passed(&oldest.lookups).await?;
         }
         let held = self.held_offsets();
         self.hold(held).await
