@@ -1,4 +1,5 @@
-//! The tests of `make test` with the counts that take hours.
+//! The tests of `make test` with the counts that take hours, and those of the MySQL sinks against
+//! MySQL, which `make test` runs against MariaDB.
 
 use crate::{command, tree};
 
@@ -14,6 +15,12 @@ const COUNTS: [(&str, &str); 4] = [
 /// the seeds `0 ..`; one that failed is run alone with `THALWEG_SEED`, as its message says.
 const SEEDED: [&str; 2] = ["PROPTEST_RNG_SEED", "THALWEG_KILL_SEED"];
 
+/// What is run with `THALWEG_MYSQL=mysql`.
+const MYSQL: [&str; 2] = [
+    "cargo test -p thalweg-connect --test sinks_databases mysql::",
+    "cargo test -p thalweg --test it -- databases:: insurance::",
+];
+
 /// Runs them; the tests say on standard error how far they are.
 pub(crate) fn run(seed: &str) -> Result<(), String> {
     if seed.parse::<u64>().is_err() {
@@ -21,5 +28,7 @@ pub(crate) fn run(seed: &str) -> Result<(), String> {
     }
     let mut environment = COUNTS.to_vec();
     environment.extend(SEEDED.map(|variable| (variable, seed)));
-    command::run(&tree::root(), &environment, "cargo test --workspace --no-fail-fast")
+    let root = tree::root();
+    command::run(&root, &environment, "cargo test --workspace --no-fail-fast")?;
+    MYSQL.iter().try_for_each(|line| command::run(&root, &[("THALWEG_MYSQL", "mysql")], line))
 }

@@ -5,7 +5,8 @@
 //! the URL. Only a table whose engine has transactions is written to. `?ssl-mode=REQUIRED`,
 //! `VERIFY_CA` or `VERIFY_IDENTITY` in the URL asks for TLS, with `ssl-ca`, `ssl-cert` and
 //! `ssl-key`; without one it is used where the server offers it. A user of MySQL's
-//! `caching_sha2_password` can log in over TLS or a socket only.
+//! `caching_sha2_password` can log in over TLS only, on a socket too: without it the password would
+//! have to be encrypted with the server's RSA key.
 //!
 //! Making a table ends a transaction in these servers. A crash between that and the first commit
 //! leaves an empty table, which the next start checks and uses.

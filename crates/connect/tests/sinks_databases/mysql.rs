@@ -1,4 +1,4 @@
-//! The MySQL sink against a real MariaDB server.
+//! The MySQL sink against a real MariaDB or MySQL server.
 
 mod commits;
 mod failures;

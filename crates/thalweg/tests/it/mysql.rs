@@ -1,4 +1,6 @@
-//! MariaDB for the tests, from `tests/services/mariadb.sh`.
+//! MariaDB or MySQL for the tests, from `tests/services`.
+//!
+//! The environment variable `THALWEG_MYSQL` says which: `mariadb`, which is the default, or `mysql`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,9 +11,22 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use crate::services::{Restartable, Server};
 use crate::support::block_on;
 
+/// What the server under test makes true of two: the one for MariaDB, or the one for MySQL.
+pub(crate) fn per_server<T>(mariadb: T, mysql: T) -> T {
+    match std::env::var("THALWEG_MYSQL").as_deref() {
+        Err(_) | Ok("mariadb") => mariadb,
+        Ok("mysql") => mysql,
+        Ok(other) => panic!("THALWEG_MYSQL is `mariadb` or `mysql`, not `{other}`"),
+    }
+}
+
+fn script() -> &'static str {
+    per_server("mariadb.sh", "mysql.sh")
+}
+
 /// A server that can be stopped and started again.
 pub(crate) fn restartable() -> Restartable {
-    Restartable::start("mariadb.sh")
+    Restartable::start(script())
 }
 
 /// A database.
@@ -23,7 +38,7 @@ impl Database {
     /// An empty one in the server that all tests share.
     pub(crate) fn new() -> Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
-        Self::make(&SHARED.get_or_init(|| Server::start("mariadb.sh")).url)
+        Self::make(&SHARED.get_or_init(|| Server::start(script())).url)
     }
 
     /// An empty one in a server.

@@ -35,6 +35,10 @@ const NAME: &str = "MySQL";
 /// Longest name, in characters.
 const NAME_CHARACTERS_MAX: usize = 64;
 
+/// What to do where a server takes no table without a primary key.
+const KEYLESS_HINT: &str = "Make the table yourself, with a primary key that counts by itself, such \
+                            as `id bigint AUTO_INCREMENT PRIMARY KEY`.";
+
 /// Collations of `utf8mb4` in which texts are equal only if they are the same, trailing spaces
 /// included: MySQL's and MariaDB's.
 pub(super) const EXACT_COLLATIONS: [&str; 2] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin"];
@@ -284,10 +288,11 @@ fn fold(address: &str, doing: &str, error: sqlx::Error) -> Error {
         sqlx::Error::Configuration(error) if error.to_string().contains("RSA") => {
             Error::invalid(format!("MySQL at {address} wants a log-in over TLS"))
                 .with_detail(
-                    "The user logs in by `caching_sha2_password`, and this server has no TLS.",
+                    "The user logs in by `caching_sha2_password` or `sha256_password`, which asks \
+                     for the password, and it is not sent without TLS.",
                 )
                 .with_hint(
-                    "Turn TLS on in the server, or choose `mysql_native_password` for the user.",
+                    "Turn TLS on in the server, and take `ssl-mode=DISABLED` out of the URL.",
                 )
         }
         error => Error::unavailable(format!("no connection to MySQL at {address} while {doing}"))
@@ -299,16 +304,32 @@ fn fold(address: &str, doing: &str, error: sqlx::Error) -> Error {
 /// Says what an error of the server itself means: a person must act on a wrong login, a missing
 /// object or right, and a row that does not fit; all else can pass.
 ///
-/// Numbers: <https://mariadb.com/kb/en/mariadb-error-codes/>.
+/// Numbers: <https://mariadb.com/kb/en/mariadb-error-codes/> and
+/// <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>.
 fn refused(address: &str, doing: &str, error: MySqlDatabaseError) -> Error {
     let (kind, hint) = match error.number() {
+        // On a socket without TLS, MySQL takes our question for its key for the password.
+        1045 if address.contains('/') => (
+            ErrorKind::Invalid,
+            Some("Check the user and password of the URL, and take `ssl-mode=DISABLED` out of it."),
+        ),
         1045 | 1698 => (ErrorKind::Invalid, Some("Check the user and password of the URL.")),
         1049 => (ErrorKind::Invalid, Some("Create the database, or correct the URL.")),
         1044 | 1142 | 1143 | 1227 | 1370 => {
             (ErrorKind::Invalid, Some("Grant the user of the URL the right to do this."))
         }
+        // An account that is locked, in MySQL and MariaDB.
+        3118 | 4151 => (ErrorKind::Invalid, Some("Unlock the user of the URL.")),
+        1820 | 1862 => (ErrorKind::Invalid, Some("Give the user of the URL a new password.")),
+        3159 => (
+            ErrorKind::Invalid,
+            Some("The server wants TLS: take `ssl-mode=DISABLED` out of the URL."),
+        ),
+        // A limit on sessions, log-ins or statements, which others use up now.
+        1203 | 1226 | 1461 => (ErrorKind::Unavailable, None),
         // Somebody else has made the table since we looked.
         1050 => (ErrorKind::Unavailable, None),
+        1173 | 3098 | 3750 => (ErrorKind::Invalid, Some(KEYLESS_HINT)),
         1153 => {
             (ErrorKind::Invalid, Some("A value is larger than the server's max_allowed_packet."))
         }

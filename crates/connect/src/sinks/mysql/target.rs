@@ -254,7 +254,8 @@ fn characters_of(columns: &[TargetColumn], key: &[String]) -> usize {
     key_characters(&kinds.map(|column| column.kind).collect::<Vec<_>>())
 }
 
-/// Adds `count` rows; with a key, replaces rows that have it.
+/// Adds `count` rows; with a key, replaces rows that have it. `VALUES(column)` is what both servers
+/// read: MySQL calls it deprecated, but MariaDB does not know the alias for the row.
 fn insert(target: &Target, columns: &[TargetColumn], key: &[String], count: usize) -> String {
     let row = format!("({})", list(columns, |_| "?".to_owned()));
     let mut sql = format!(

@@ -7,7 +7,7 @@ use thalweg_connect::sinks::mysql;
 use thalweg_core::sink::Sink;
 use thalweg_core::{Error, ErrorKind};
 
-use super::server::{Database, restartable};
+use super::server::{Database, per_server, restartable};
 use super::trade_sink;
 use crate::{hand_over, stamp, trade_schema, trades, upsert};
 
@@ -49,8 +49,15 @@ async fn tls_is_used_and_checked_as_the_url_says() {
     let authority = server.folder().join("ca.pem");
     let authority = authority.to_str().expect("a path in UTF-8");
 
-    let plain = open_error(&format!("{careful}?ssl-mode=DISABLED")).await;
-    check(&plain, ErrorKind::Invalid, "Check the user and password");
+    let without = format!("{careful}?ssl-mode=DISABLED");
+    let socket = server.folder().join("socket");
+    let socket = socket.to_str().expect("a path in UTF-8");
+    let refused = "Check the user and password";
+    // MySQL asks for the password, which is not sent, before it looks at what the user may do.
+    let at_first = per_server(refused, "wants a log-in over TLS");
+    check(&open_error(&without).await, ErrorKind::Invalid, at_first);
+    let plain = open_error(&format!("{without}&socket={socket}")).await;
+    check(&plain, ErrorKind::Invalid, "take `ssl-mode=DISABLED` out of it");
     let unknown = open_error(&format!("{careful}?ssl-mode=VERIFY_CA")).await;
     check(&unknown, ErrorKind::Unavailable, "`ssl-mode` and `ssl-ca`");
     for options in [
@@ -58,12 +65,59 @@ async fn tls_is_used_and_checked_as_the_url_says() {
         "?ssl-mode=REQUIRED".to_owned(),
         format!("?ssl-mode=VERIFY_CA&ssl-ca={authority}"),
         format!("?ssl-mode=VERIFY_IDENTITY&ssl-ca={authority}"),
+        format!("?ssl-mode=REQUIRED&socket={socket}"),
     ] {
         let mut sink = trade_sink(&format!("{careful}{options}"), Mode::Append);
         if let Err(error) = sink.open().await {
             panic!("{options:?}: {}", error.chain());
         }
     }
+    check(&open_error(&without).await, ErrorKind::Invalid, refused);
+
+    database.run("SET GLOBAL require_secure_transport = ON").await;
+    let plain = open_error(&format!("{}?ssl-mode=DISABLED", database.url)).await;
+    check(&plain, ErrorKind::Invalid, per_server(refused, "The server wants TLS"));
+}
+
+/// MySQL knows the password of a user who has logged in since it started; before, it must be sent.
+#[tokio::test]
+async fn a_password_is_not_sent_without_tls() {
+    let mut database = Database::shared().await;
+    database.run("CREATE USER plain IDENTIFIED BY 's3cret'").await;
+    database.run("GRANT ALL ON *.* TO plain").await;
+    let url = database.url_of("plain", "s3cret");
+    let without = format!("{url}?ssl-mode=DISABLED");
+    let mut sink = trade_sink(&without, Mode::Append);
+    match per_server(None, Some("take `ssl-mode=DISABLED` out of the URL")) {
+        None => assert_eq!(sink.open().await.expect("its log-in hides the password"), None),
+        Some(hint) => check(&open_error(&without).await, ErrorKind::Invalid, hint),
+    }
+    trade_sink(&url, Mode::Append).open().await.expect("over TLS it is hidden");
+    assert_eq!(sink.open().await.expect("it is known"), None);
+}
+
+/// What only a person can mend stops the sink; that others are logged in passes.
+#[tokio::test]
+async fn an_account_that_may_not_log_in_is_told_apart_from_one_that_waits() {
+    let mut database = Database::shared().await;
+    for (name, options) in [
+        ("locked", "ACCOUNT LOCK"),
+        ("expired", "PASSWORD EXPIRE"),
+        ("few", "WITH MAX_USER_CONNECTIONS 1"),
+    ] {
+        database.run(&format!("CREATE USER {name} IDENTIFIED BY 's3cret' {options}")).await;
+        database.run(&format!("GRANT ALL ON *.* TO {name}")).await;
+    }
+    let locked = open_error(&database.url_of("locked", "s3cret")).await;
+    check(&locked, ErrorKind::Invalid, "Unlock");
+    let expired = open_error(&database.url_of("expired", "s3cret")).await;
+    check(&expired, ErrorKind::Invalid, "new password");
+
+    let few = database.url_of("few", "s3cret");
+    let mut first = trade_sink(&few, Mode::Append);
+    first.open().await.expect("one may");
+    check(&open_error(&few).await, ErrorKind::Unavailable, "max_user_connections");
+    drop(first);
 }
 
 #[tokio::test]
@@ -131,7 +185,8 @@ async fn a_row_the_table_refuses_stops_the_sink_and_says_why() {
         .await;
     let mut sink = trade_sink(&database.url, Mode::Append);
     let outcome = hand_over(&mut sink, &[(1, trades(&[("A", 1), ("B", 11)]))]).await;
-    check(&outcome.expect_err("11 is refused"), ErrorKind::Invalid, "`small` failed");
+    let told = per_server("CONSTRAINT `small` failed", "Check constraint 'small' is violated");
+    check(&outcome.expect_err("11 is refused"), ErrorKind::Invalid, told);
     let outcome = hand_over(&mut sink, &[(1, trades(&[("A", 1), ("AAPL", 1)]))]).await;
     check(&outcome.expect_err("nothing is cut"), ErrorKind::Invalid, "Data too long for column");
     database.check("SELECT * FROM trades", &[]).await;

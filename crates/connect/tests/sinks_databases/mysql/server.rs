@@ -1,4 +1,7 @@
-//! Databases for the tests, and a way to it that loses answers.
+//! Databases for the tests, of MariaDB or of MySQL, and a way to one that loses answers.
+//!
+//! The environment variable `THALWEG_MYSQL` says which server it is: `mariadb`, which is the default,
+//! or `mysql`. The tests are the same, and where the two differ a test says what each does.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,8 +21,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const OTHERS: &str = "FROM information_schema.PROCESSLIST \
                                  WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
 
+/// What the server under test makes true of two: the one for MariaDB, or the one for MySQL.
+pub(crate) fn per_server<T>(mariadb: T, mysql: T) -> T {
+    match std::env::var("THALWEG_MYSQL").as_deref() {
+        Err(_) | Ok("mariadb") => mariadb,
+        Ok("mysql") => mysql,
+        Ok(other) => panic!("THALWEG_MYSQL is `mariadb` or `mysql`, not `{other}`"),
+    }
+}
+
+/// The collation of tables made here, in which all texts differ.
+pub(crate) fn exact_collation() -> &'static str {
+    per_server("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
+}
+
+fn script() -> &'static str {
+    per_server("mariadb.sh", "mysql.sh")
+}
+
 pub(crate) fn restartable() -> Restartable {
-    Restartable::start("mariadb.sh")
+    Restartable::start(script())
 }
 
 /// A database, and a connection of the test's own to it.
@@ -32,7 +53,7 @@ impl Database {
     /// The database of one test in the server that all tests share.
     pub(crate) async fn shared() -> Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
-        Self::make(&SHARED.get_or_init(|| Server::start("mariadb.sh")).url).await
+        Self::make(&SHARED.get_or_init(|| Server::start(script())).url).await
     }
 
     /// Makes an empty database.

@@ -7,7 +7,7 @@ use thalweg_connect::sinks::mysql;
 use thalweg_core::ErrorKind;
 use thalweg_core::sink::Sink;
 
-use super::server::Database;
+use super::server::{Database, exact_collation, per_server, restartable};
 use super::trade_sink;
 use crate::{hand_over, schema, stamp, trade_schema, trades, upsert};
 
@@ -21,8 +21,9 @@ async fn a_table_is_made_from_the_schema() {
     let mut database = Database::shared().await;
     let mut sink = trade_sink(&database.url, upsert(&["symbol"]));
     assert_eq!(sink.open().await.expect("it can be made"), None);
-    let made = ["symbol|varchar(255)|NO|PRI|utf8mb4_nopad_bin", "price|bigint(20)|YES||–"];
-    database.check(COLUMNS, &made).await;
+    let symbol = format!("symbol|varchar(255)|NO|PRI|{}", exact_collation());
+    let price = per_server("price|bigint(20)|YES||–", "price|bigint|YES||–");
+    database.check(COLUMNS, &[&symbol, price]).await;
     let engine = "SELECT ENGINE FROM information_schema.TABLES \
                   WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'trades'";
     database.check(engine, &["InnoDB"]).await;
@@ -37,7 +38,10 @@ async fn every_difference_of_a_table_is_listed() {
         "symbol int, price decimal(10,2), at datetime NOT NULL, note text",
         upsert(&["symbol"]),
         Some(&[
-            "column `symbol`: expected varchar(255), found int(11)",
+            &format!(
+                "column `symbol`: expected varchar(255), found {}",
+                per_server("int(11)", "int")
+            ),
             "column `price`: expected bigint, found decimal(10,2)",
             "column `at`: not null without default, not in the rows",
             "no primary key or unique index on (symbol)",
@@ -64,8 +68,11 @@ async fn every_difference_of_a_table_is_listed() {
     .await;
     check_table(
         database,
-        "symbol varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin, price bigint, \
-         UNIQUE (symbol, price), UNIQUE p (price), UNIQUE s (symbol(5))",
+        &format!(
+            "symbol varchar(20) CHARACTER SET utf8mb4 COLLATE {}, price bigint, \
+             UNIQUE (symbol, price), UNIQUE p (price), UNIQUE s (symbol(5))",
+            exact_collation()
+        ),
         upsert(&["symbol"]),
         Some(&[
             "no primary key or unique index on (symbol)",
@@ -97,9 +104,12 @@ async fn a_table_may_have_more_than_the_rows() {
     let database = &mut Database::shared().await;
     check_table(
         database,
-        "id bigint AUTO_INCREMENT PRIMARY KEY, price decimal(30,2), note text, \
-         at datetime NOT NULL DEFAULT now(), \
-         symbol varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin UNIQUE",
+        &format!(
+            "id bigint AUTO_INCREMENT PRIMARY KEY, price decimal(30,2), note text, \
+             at datetime NOT NULL DEFAULT now(), \
+             symbol varchar(9) CHARACTER SET utf8mb4 COLLATE {} UNIQUE",
+            exact_collation()
+        ),
         upsert(&["symbol"]),
         None,
     )
@@ -208,6 +218,39 @@ async fn a_lost_table_is_not_made_anew_under_its_stamp() {
     sink.reset().await.expect("it forgets the stamp");
     hand_over(&mut sink, &epochs).await.expect("it is written again");
     database.check("SELECT * FROM trades", &["AAPL|1"]).await;
+}
+
+/// Some who host a server take no table without a primary key, and then one made by hand has one.
+#[tokio::test]
+async fn a_server_that_wants_a_primary_key_says_what_to_do() {
+    let server = restartable();
+    let mut database = Database::make(&server.url).await;
+    let setting = per_server("innodb_force_primary_key", "sql_require_primary_key");
+    database.run(&format!("SET GLOBAL {setting} = ON")).await;
+    trade_sink(&database.url, upsert(&["symbol"])).open().await.expect("it has a key");
+    database.run("DROP TABLE trades, thalweg_stamps").await;
+
+    let mut sink = trade_sink(&database.url, Mode::Append);
+    let error = sink.open().await.expect_err("it has none");
+    assert_eq!(error.kind, ErrorKind::Invalid, "{}", error.chain());
+    assert!(error.chain().contains("`id bigint AUTO_INCREMENT PRIMARY KEY`"), "{}", error.chain());
+    let columns = "id bigint AUTO_INCREMENT PRIMARY KEY, \
+                   symbol text CHARACTER SET utf8mb4, price bigint";
+    database.run(&format!("CREATE TABLE trades ({columns})")).await;
+    hand_over(&mut sink, &[(1, trades(&[("AAPL", 1)]))]).await.expect("it is written");
+    database.check("SELECT symbol, price FROM trades", &["AAPL|1"]).await;
+
+    // MySQL can also add a key itself, in a column that is not seen.
+    if let Some(setting) = per_server(None, Some("sql_generate_invisible_primary_key")) {
+        database
+            .run(&format!("SET GLOBAL {setting} = ON; DROP TABLE trades, thalweg_stamps"))
+            .await;
+        for _ in 0..2 {
+            assert_eq!(sink.open().await.expect("it is made and fits"), None);
+        }
+        hand_over(&mut sink, &[(1, trades(&[("AAPL", 1)]))]).await.expect("it is written");
+        database.check("SELECT * FROM trades", &["AAPL|1"]).await;
+    }
 }
 
 #[tokio::test]
