@@ -2,8 +2,8 @@
 //!
 //! The first digits say the phase: `T01` reading, `T02` shape, `T03` names and SQL, `T04`
 //! environment, `T05` not built yet. Codes are stable: a code is never used for something else.
-//! `T0303` to `T0307` are raised by the engine, `T0313` where panels are compiled, and `T0315` by
-//! sinks, which know them by their numbers.
+//! `T0303` to `T0307` and `T0314` are raised by the engine, `T0313` where panels are compiled, and
+//! `T0315` by sinks, which know them by their numbers.
 
 use thalweg_core::problem::{Place, Problem, Severity};
 
@@ -75,6 +75,7 @@ const PAGES: &[(&str, &str)] = &[
     (WRONG_KIND, include_str!("codes/T0311.md")),
     (NO_SUCH_FILTER, include_str!("codes/T0312.md")),
     ("T0313", include_str!("codes/T0313.md")),
+    ("T0314", include_str!("codes/T0314.md")),
     ("T0315", include_str!("codes/T0315.md")),
     (SECRET_MISSING, include_str!("codes/T0401.md")),
     (ENV_FILE, include_str!("codes/T0402.md")),

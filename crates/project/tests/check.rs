@@ -11,7 +11,7 @@ use thalweg_core::problem::Severity;
 use thalweg_project::{Loaded, Project, codes, explain, problems_json, reference, render};
 
 /// Codes that the engine raises, over SQL.
-const ENGINE: [&str; 7] = ["T0303", "T0304", "T0305", "T0306", "T0307", "T0313", "T0315"];
+const ENGINE: [&str; 8] = ["T0303", "T0304", "T0305", "T0306", "T0307", "T0313", "T0314", "T0315"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

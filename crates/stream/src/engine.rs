@@ -181,6 +181,51 @@ impl Engine {
         self.query(query).await?.batches.try_collect().await
     }
 
+    /// The relations that are no views and that `relation` reads, down through views; itself if it is
+    /// none.
+    pub fn inputs(&self, relation: &str) -> BTreeSet<String> {
+        let (mut inputs, mut views) = (BTreeSet::new(), BTreeSet::new());
+        let mut waiting = vec![relation.to_owned()];
+        while let Some(name) = waiting.pop() {
+            match self.entries.get(&name).map(|entry| &entry.readable) {
+                Some(Readable::Sql { sql, mode: Mode::Query }) => {
+                    if views.insert(name) {
+                        waiting.extend(self.planner.reads(sql).unwrap_or_default());
+                    }
+                }
+                Some(_) => {
+                    inputs.insert(name);
+                }
+                None => {}
+            }
+        }
+        inputs
+    }
+
+    /// Runs a query that reads `given` where it names these relations.
+    pub async fn collect_over(
+        &self,
+        sql: &str,
+        given: &BTreeMap<String, RecordBatch>,
+    ) -> Result<Vec<RecordBatch>> {
+        let mut pinned = Pinned {
+            names: Names::default(),
+            known: given.keys().cloned().collect(),
+            look: Look::Whole,
+        };
+        for (name, rows) in given {
+            let key = self.entries.get(name).map(|entry| entry.key.clone()).unwrap_or_default();
+            pinned.names.insert(name, Named::Table(memory(vec![rows.clone()])?), key);
+        }
+        for name in self.planner.reads(sql).map_err(|problems| wrong_sql(sql, problems))? {
+            self.resolve(name, &mut pinned).await?;
+        }
+        self.let_answer(sql, &mut pinned.names).await?;
+        let planned = self.planner.plan(sql, &pinned.names, Mode::Query);
+        let plan = planned.map_err(|problems| wrong_sql(sql, problems))?.plan;
+        self.run(plan).await?.batches.try_collect().await
+    }
+
     /// Pins everything a query reads and plans it.
     async fn plan(&self, query: &Query) -> Result<LogicalPlan> {
         let sql = query.sql.as_str();

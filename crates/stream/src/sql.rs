@@ -4,12 +4,14 @@
 //! planning ([`rewrite`]), with the spans of what the user wrote kept. What a plan becomes when it
 //! runs for ever is [`crate::program`]; problems are put into words by [`problems`].
 
+mod ahead;
 pub mod functions;
 mod locate;
 pub mod predict;
 pub mod problems;
 pub mod rewrite;
 mod sliding;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -233,6 +235,12 @@ impl Planner {
     /// Whether a query asks for columns that `SELECT *` leaves out.
     pub(crate) fn names_hidden(&self, sql: &str) -> bool {
         self.parse(sql, &Text::new(sql)).is_ok_and(|it| rewrite::names_hidden(&it))
+    }
+
+    /// Where a query looks at rows later than the one it is at (S21).
+    pub fn looks_ahead(&self, sql: &str) -> Vec<SqlProblem> {
+        let text = Text::new(sql);
+        self.parse(sql, &text).map_or(Vec::new(), |statement| ahead::problems(&statement, &text))
     }
 
     fn parse(&self, sql: &str, text: &Text<'_>) -> Result<SqlStatement, Vec<SqlProblem>> {

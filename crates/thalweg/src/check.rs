@@ -92,6 +92,7 @@ pub(crate) fn check(loaded: &mut Loaded) -> Option<Checked> {
     typing.sources();
     typing.lookups();
     typing.relations();
+    typing.features_look_ahead();
     typing.sinks();
     typing.problems.extend(tables::problems_of_use(project));
     typing.dashboards_and_alerts();

@@ -1,13 +1,13 @@
 //! Features that see the future are refused, honest ones are not (S21).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::{Float64Type, Schema};
-use thalweg_core::Result;
 
 use super::support::{Noise, batch, spec};
-use crate::guards::sees_no_future;
+use crate::guards::{Input, sees_no_future};
 
 /// Computes one feature over the prices of all rows.
 type Feature = fn(&[f64]) -> Vec<f64>;
@@ -41,12 +41,18 @@ fn around(values: &[f64], before: usize, after: usize) -> Vec<f64> {
         .collect()
 }
 
+fn input(rows: RecordBatch) -> BTreeMap<String, Input> {
+    BTreeMap::from([("prices".to_owned(), Input { rows, time: "at".to_owned() })])
+}
+
 async fn check(what: &str, feature: Feature, is_refused: bool) {
     let mut noise = Noise::new(3);
     let prices: Vec<f64> = (0..300).map(|_| 100.0 + noise.next()).collect();
     let rows = batch("A", 0, &[("price", prices)]);
-    let sql = async |rows: RecordBatch| -> Result<_> { Ok(vec![with_feature(&rows, feature)]) };
-    let verdict = sees_no_future(&spec("price"), &rows, "at", sql).await;
+    let sql = |rows: BTreeMap<String, RecordBatch>| async move {
+        Ok(vec![with_feature(&rows["prices"], feature)])
+    };
+    let verdict = sees_no_future(&spec("price"), &input(rows), sql).await;
     match (verdict, is_refused) {
         (Ok(()), false) => {}
         (Err(error), true) => {
@@ -75,6 +81,6 @@ async fn s21_what_sees_the_future_is_refused() {
 #[tokio::test]
 async fn too_few_rows_prove_nothing() {
     let rows = batch("A", 0, &[("price", vec![1.0; 9])]);
-    let sql = async |rows: RecordBatch| -> Result<_> { Ok(vec![rows]) };
-    assert!(sees_no_future(&spec("price"), &rows, "at", sql).await.is_err());
+    let sql = |rows: BTreeMap<String, RecordBatch>| async { Ok(rows.into_values().collect()) };
+    assert!(sees_no_future(&spec("price"), &input(rows), sql).await.is_err());
 }

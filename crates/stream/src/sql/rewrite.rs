@@ -7,6 +7,7 @@
 //! - `ORDER BY _offset` means (`_offset`, `_row`), and that pair breaks the ties of an aggregate's
 //!   own ORDER BY, so that streams and batches agree (S1, S11).
 //! - `hour(ts)` and its like, and `date(ts)`.
+//! - `OVER (w ROWS …)` has what it inherits written out ([`super::windows`]).
 //! - in a stream `now()` is the row's `_received_at` (S3).
 //!
 //! What the user wrote keeps its spans; what is added has none, or those of the call it replaces.
@@ -27,7 +28,7 @@ use thalweg_core::problem::{SqlProblem, nearest};
 use thalweg_core::schema::meta;
 
 use super::problems::{Text, refused};
-use super::{Names, predict};
+use super::{Names, predict, windows};
 use crate::operators::predict::COLUMNS as FORECAST_COLUMNS;
 
 /// What a statement is planned for.
@@ -164,6 +165,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.hide_columns(select);
+        self.problems.extend(windows::inherit(select, self.text));
         if self.reads_records(select) {
             for NamedWindow(spec) in named_windows(select) {
                 order_by_arrival(&mut spec.order_by);

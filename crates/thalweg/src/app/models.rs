@@ -9,14 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use thalweg_core::env::Env;
 use thalweg_core::model::Forecasts;
 use thalweg_core::query::Query;
+use thalweg_core::schema::meta;
 use thalweg_core::task::{Task, TaskContext};
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 use thalweg_jobs::{JobDefinition, Schedule, TaskDefinition};
+use thalweg_models::guards::{self, Input};
 use thalweg_models::registry::{EvaluateRequest, TrainRequest};
 use thalweg_models::{Candidate, ChampionRule, LiveModel, ModelSpec, Registry, TargetKind};
 use thalweg_project::{Model, Project};
@@ -33,6 +37,8 @@ pub(super) struct Forecasting {
     pub specs: Vec<ModelSpec>,
     // Relation of the features, by model.
     features: BTreeMap<String, String>,
+    // Columns of event time of the sources.
+    event_times: Vec<String>,
     pub models: Models,
 }
 
@@ -55,7 +61,9 @@ impl Forecasting {
             let model = LiveModel::new(registry.clone(), spec.clone(), columns.features.clone())?;
             models.insert(spec.name.clone(), Arc::new(model));
         }
-        Ok(Self { registry, env: env.clone(), specs, features, models: Arc::new(models) })
+        let event_times = project.sources.iter().map(|it| it.event_time.clone()).collect();
+        let (env, models) = (env.clone(), Arc::new(models));
+        Ok(Self { registry, env, specs, features, event_times, models })
     }
 
     /// Jobs that the models' own schedules make, with their tasks.
@@ -93,16 +101,25 @@ impl Forecasting {
     ) -> Result<Arc<dyn Task>> {
         let spec = self.specs.iter().find(|spec| spec.name == model);
         let spec = spec.ok_or_else(|| Error::invalid(format!("no model `{model}`")))?;
+        let known_at = [spec.time.as_str(), "window_end"].into_iter();
+        let known_at = known_at.chain(self.event_times.iter().map(String::as_str));
+        let known_at = known_at.chain([meta::RECEIVED_AT]).map(str::to_owned).collect();
         Ok(Arc::new(ModelTask {
             work,
             spec: spec.clone(),
             features: self.features[model].clone(),
+            known_at,
             registry: self.registry.clone(),
             engine: Arc::clone(engine),
             env: self.env.clone(),
         }))
     }
 }
+
+/// Newest rows of an input by which it is tested whether features see the future.
+const ROWS_TESTED: usize = 10_000;
+/// With fewer, there is nothing to learn from either.
+const ROWS_TESTED_MIN: usize = 100;
 
 /// What a model's task does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,24 +170,75 @@ async fn rows(
     to: Timestamp,
 ) -> Result<Vec<RecordBatch>> {
     let time = format!("arrow_cast(\"{}\", 'Int64')", spec.time);
-    let order: Vec<String> =
-        std::iter::once(&spec.time).chain(&spec.key).map(|it| format!("\"{it}\"")).collect();
     let sql = format!(
-        "SELECT * FROM \"{features}\" WHERE {time} >= {} AND {time} < {} ORDER BY {}",
+        "SELECT * FROM \"{features}\" WHERE {time} >= {} AND {time} < {} {}",
         from.0,
         to.0,
-        order.join(", ")
+        in_order(spec)
     );
     engine.collect(Query::new(sql)).await
+}
+
+fn in_order(spec: &ModelSpec) -> String {
+    let order: Vec<String> =
+        std::iter::once(&spec.time).chain(&spec.key).map(|it| format!("\"{it}\"")).collect();
+    format!("ORDER BY {}", order.join(", "))
 }
 
 struct ModelTask {
     work: Work,
     spec: ModelSpec,
     features: String,
+    // Columns that say when a row of an input was known, the best first.
+    known_at: Vec<String>,
     registry: Registry,
     engine: Arc<Engine>,
     env: Env,
+}
+
+impl ModelTask {
+    /// Refuses features of a view that change when later rows do (S21); the rows of other relations
+    /// were made as theirs came.
+    async fn sees_no_future(&self, context: &TaskContext) -> Result<()> {
+        let mut inputs = BTreeMap::new();
+        for name in self.engine.inputs(&self.features) {
+            let Some(entry) = self.engine.entry(&name) else { continue };
+            let columns = &entry.columns;
+            let is_instant = |column: &&String| {
+                columns
+                    .field_with_name(column)
+                    .is_ok_and(|field| matches!(field.data_type(), DataType::Timestamp(..)))
+            };
+            // What has no time is the same at any time.
+            let Some(time) =
+                self.known_at.iter().find(is_instant).filter(|_| name != self.features)
+            else {
+                continue;
+            };
+            let listed: Vec<String> =
+                columns.fields().iter().map(|field| format!("\"{}\"", field.name())).collect();
+            let sql = format!(
+                "SELECT {} FROM \"{name}\" ORDER BY \"{time}\" DESC LIMIT {ROWS_TESTED}",
+                listed.join(", ")
+            );
+            let rows = self.engine.collect(Query::new(sql)).await?;
+            let Some(schema) = rows.first().map(RecordBatch::schema) else { continue };
+            let rows = concat_batches(&schema, &rows).map_err(|error| {
+                Error::internal("rows of a relation do not fit together").with_source(error)
+            })?;
+            inputs.insert(name, Input { rows, time: time.clone() });
+        }
+        let rows: usize = inputs.values().map(|input| input.rows.num_rows()).sum();
+        if rows < ROWS_TESTED_MIN {
+            return Ok(());
+        }
+        let sql = format!("SELECT * FROM \"{}\" {}", self.features, in_order(&self.spec));
+        let (engine, sql) = (&self.engine, sql.as_str());
+        let features = |given| async move { engine.collect_over(sql, &given).await };
+        guards::sees_no_future(&self.spec, &inputs, features).await?;
+        context.log.line(&format!("no feature sees the future, by {rows} rows"));
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -191,6 +259,7 @@ impl Task for ModelTask {
         }
         match self.work {
             Work::Train => {
+                self.sees_no_future(context).await?;
                 let request = TrainRequest {
                     run: context.run.clone(),
                     at: through,

@@ -3,6 +3,7 @@
 //! Where rows of the features come for ever, a pipeline of its own follows them and what a model
 //! predicts is kept; else it is computed when somebody asks, by the SQL of [`asked_for`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arrow::datatypes::DataType;
@@ -10,7 +11,7 @@ use thalweg_core::model::ForecastColumns;
 use thalweg_core::problem::{SqlProblem, nearest};
 use thalweg_core::time::micros;
 use thalweg_models::spec::WARM_UP_HORIZONS;
-use thalweg_project::{Model, Spanned};
+use thalweg_project::{Model, Spanned, ViewInput};
 use thalweg_stream::operators::outcomes;
 use thalweg_stream::program::{self, Shape, StreamQuery};
 use thalweg_stream::sql::Named;
@@ -65,6 +66,24 @@ impl Typing<'_> {
             }
         }
         true
+    }
+
+    /// Refuses features that see the future by what their SQL says, down through views (S21).
+    pub(super) fn features_look_ahead(&mut self) {
+        let mut waiting: Vec<&str> =
+            self.project.models.iter().map(|model| model.features.as_str()).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            let view = self.project.views.iter().find(|view| view.name.as_str() == name);
+            let Some(ViewInput::Query(sql)) = view.map(|view| &view.input) else { continue };
+            if !seen.insert(name) {
+                continue;
+            }
+            self.add(sql, &self.checked.planner.looks_ahead(sql.as_str()));
+            let reads = self.reads(sql);
+            let views = self.project.views.iter().map(|view| view.name.as_str());
+            waiting.extend(views.filter(|view| reads.iter().any(|read| read == view)));
+        }
     }
 
     /// The columns of the features that the model reads, if it finds those it names.

@@ -100,6 +100,31 @@ target   = "high"
 horizon  = "1m"
 time     = "newest"
 
+[model.looks_ahead]
+features = "around"
+target   = "price"
+horizon  = "1m"
+time     = "ts"
+[view.around]
+sql = '''
+SELECT ts, price, after, avg(price) OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS mean
+                       --^ T0314
+FROM ahead
+'''
+[view.ahead]
+sql = '''
+SELECT ts, price,
+       lead(price) OVER w AS after, sum(price) OVER f AS five, sum(price) OVER (g ROWS 4 PRECEDING) AS past
+     --^ T0314
+FROM trades
+WINDOW w AS (ORDER BY ts), g AS (w),
+       f AS (ORDER BY ts ROWS BETWEEN CURRENT ROW AND 4 FOLLOWING)
+     --^ T0314
+'''
+[view.no_window]
+sql = "SELECT sum(price) OVER (w ROWS 4 PRECEDING) AS past FROM trades"
+                              #^ T0304
+
 [model.no_columns]
 features = "trades"
 target   = "prize"

@@ -222,6 +222,53 @@ fn a_champion_answers_in_streams_and_in_sql_and_each_prediction_has_its_version(
 }
 
 #[test]
+fn features_that_see_the_future_are_not_learnt_from() {
+    let (text, _) = PROJECT.split_once("[stream.forecasts]").expect("the project forecasts");
+    let text = text.replace("features = \"readings\"", "features = \"compared\"");
+    // No look at the SQL tells.
+    let project = Project::new(&format!(
+        "{text}\n[view.compared]\nsql = \"SELECT meter, ts, level, wind, \
+         level - avg(level) OVER (PARTITION BY meter) AS above FROM history\"\n"
+    ));
+    append(&project, &Readings::new().lines(2_000));
+    project.drain().ended_with(0);
+    let process = project.start(&["--http", "127.0.0.1:0"]);
+    wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
+    let day = ["--from", "2024-01-02", "--to", "2024-01-02", "--dir"];
+    ask(&project, &[&["backfill", "model.next_level.train"], &day[..]].concat());
+    let note = wait_for("the training fails", || {
+        let tasks = project.rows("SELECT note FROM system.tasks WHERE state = 'failed'");
+        Some(tasks.first()?["note"].as_str()?.to_owned())
+    });
+    assert!(note.contains("feature `above` of `m1`") && note.contains("sees the future"), "{note}");
+    assert_eq!(project.count("SELECT count(*) FROM system.model_versions"), 0, "S21");
+}
+
+#[test]
+fn what_a_window_goes_on_from_holds_for_it() {
+    let project = Project::new(PROJECT);
+    append(&project, &Readings::new().lines(300));
+    project.drain().ended_with(0);
+    let different = project.count(
+        "SELECT count(*) FROM (SELECT \
+         sum(level) OVER (w ROWS BETWEEN 4 PRECEDING AND CURRENT ROW) AS short, \
+         sum(level) OVER (PARTITION BY hour(ts) ORDER BY ts ROWS BETWEEN 4 PRECEDING AND CURRENT ROW) \
+         AS long FROM history WINDOW w AS (PARTITION BY hour(ts) ORDER BY ts DESC), \
+         v AS (PARTITION BY hour(ts) ORDER BY ts)) WHERE abs(short - long) > 1e-9",
+    );
+    assert!(different > 0, "the other order gives other sums");
+    let different = project.count(
+        "SELECT count(*) FROM (SELECT \
+         sum(level) OVER (w ROWS BETWEEN 4 PRECEDING AND CURRENT ROW) AS short, \
+         sum(level) OVER (v ORDER BY ts ROWS BETWEEN 4 PRECEDING AND CURRENT ROW) AS other, \
+         sum(level) OVER (PARTITION BY hour(ts) ORDER BY ts ROWS BETWEEN 4 PRECEDING AND CURRENT ROW) \
+         AS long FROM history WINDOW v AS (PARTITION BY hour(ts)), w AS (v ORDER BY ts)) \
+         WHERE abs(short - long) > 1e-9 OR abs(other - long) > 1e-9",
+    );
+    assert_eq!(different, 0);
+}
+
+#[test]
 fn over_a_view_predictions_are_made_when_they_are_asked_for() {
     let text = PROJECT
         .replace("features = \"readings\"", "features = \"smooth\"")
