@@ -194,9 +194,13 @@ fn without_servers(text: &str) -> String {
     made
 }
 
-/// crypto-forecast with the page of the built-in simulator.
+/// crypto-forecast with the page and the exchange of the built-in simulator.
 fn with_simulated_pages(text: &str) -> String {
+    let polled = "binance.every    = \"1h\"\n";
+    let url =
+        "binance.url      = \"simulator:\"            # built in; without this line the real one\n";
     text.replace("\"https://crypto.com/price\"", "\"simulator:/pages/prices\"")
+        .replace(polled, &format!("{polled}{url}"))
 }
 
 /// binance-poll with the prices of the built-in simulator.

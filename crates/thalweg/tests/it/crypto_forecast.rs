@@ -15,9 +15,11 @@ const LONG_CYCLES: &str = "\n[runtime]\ncheckpoint.every = \"1h\"\ncommit.every 
 #[test]
 fn weeks_of_pages_train_models_judge_them_and_say_why() {
     let project = Project::init("crypto-forecast");
-    // A week of polls before the first training would be most of the test.
+    // A week of polls before the first training, and a month to learn from, would be most of the test.
     let text = fs::read_to_string(project.path("thalweg.toml")).expect("init has made it");
-    project.write("thalweg.toml", text.replace("min_rows = 2000", "min_rows = 500"));
+    let text = text.replace("min_rows = 2000", "min_rows = 500");
+    assert!(text.contains("= \"30d\""), "the example fetches a month");
+    project.write("thalweg.toml", text.replace("= \"30d\"", "= \"3d\""));
     project.declare(LONG_CYCLES);
     let process = project.start(&["--http", "127.0.0.1:0", "--clock", BEGIN]);
     wait_for("the server listens", || process.stderr().contains("listening on").then_some(()));
@@ -49,6 +51,16 @@ fn weeks_of_pages_train_models_judge_them_and_say_why() {
     assert_eq!(times("model.next_price.train"), ["2024-01-08T03:00", "2024-01-15T03:00"]);
     assert_eq!(times("model.next_price.evaluate"), ["2024-01-06T04:00", "2024-01-07T04:00"]);
     assert_eq!(times("nightly"), ["2024-01-06T00:15", "2024-01-07T00:15"]);
+
+    // The past of five coins was fetched at the start, each bar once, and learnt from.
+    let past = "SELECT count(*) FROM exchange_bars WHERE close_time < TIMESTAMP '2024-01-06'";
+    // The bar that was open three days ago is one of them.
+    assert_eq!(project.count(past), 5 * (3 * 288 + 1));
+    let twice = "SELECT count(*) FROM (SELECT symbol FROM exchange_bars \
+                 GROUP BY symbol, open_time HAVING count(*) > 1)";
+    assert_eq!(project.count(twice), 0);
+    let first = "SELECT CAST(min(window_end) < TIMESTAMP '2024-01-04' AS BIGINT) FROM features";
+    assert_eq!(project.count(first), 1);
 
     // Both baselines are on every round of the leaderboard, and never champion.
     let rounds = project.rows(
