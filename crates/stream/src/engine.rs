@@ -188,15 +188,13 @@ impl Engine {
         let mut waiting = vec![relation.to_owned()];
         while let Some(name) = waiting.pop() {
             match self.entries.get(&name).map(|entry| &entry.readable) {
-                Some(Readable::Sql { sql, mode: Mode::Query }) => {
-                    if views.insert(name) {
-                        waiting.extend(self.planner.reads(sql).unwrap_or_default());
-                    }
+                Some(Readable::Sql { sql, mode: Mode::Query }) if views.insert(name.clone()) => {
+                    waiting.extend(self.planner.reads(sql).unwrap_or_default());
                 }
+                Some(Readable::Sql { mode: Mode::Query, .. }) | None => {}
                 Some(_) => {
                     inputs.insert(name);
                 }
-                None => {}
             }
         }
         inputs
