@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use thalweg_core::time::Timestamp;
 use thalweg_core::topic::Offset;
@@ -20,9 +19,6 @@ use crate::lookups::{Lookup, LookupRows, SnapshotNumber};
 use crate::program::Program;
 use crate::tail::Ends;
 
-/// Time between two looks at the originals.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// The lookups of one program, and which snapshot of each holds in the epoch that runs.
 pub(super) struct Looking<'a> {
     pipeline: &'a Pipeline,
@@ -30,7 +26,6 @@ pub(super) struct Looking<'a> {
     held: BTreeMap<String, (SnapshotNumber, LookupRows)>,
     // Whether the program has yet to see them.
     is_news: bool,
-    looked_at: Option<Timestamp>,
     // Where other rows hold.
     until: Ends,
 }
@@ -44,14 +39,7 @@ impl<'a> Looking<'a> {
             let lookup = lookup.ok_or_else(|| Error::internal(format!("no lookup `{name}`")))?;
             lookups.insert(name.clone(), lookup);
         }
-        Ok(Self {
-            pipeline,
-            lookups,
-            held: BTreeMap::new(),
-            is_news: false,
-            looked_at: None,
-            until: Ends::new(),
-        })
+        Ok(Self { pipeline, lookups, held: BTreeMap::new(), is_news: false, until: Ends::new() })
     }
 
     /// Where an epoch that begins at `positions` has to end in a partition, if anywhere.
@@ -86,10 +74,7 @@ impl<'a> Looking<'a> {
         for (name, lookup) in &self.lookups {
             list.snapshot(turn, name, lookup.as_ref()).await?;
         }
-        if self.looked_at.is_none_or(|at| now.since(at) >= LOOK_EVERY) {
-            self.looked_at = Some(now);
-            turn = list.look(turn, positions).await?;
-        }
+        turn = list.look(turn, positions, now).await?;
         self.until = list.end_of(turn);
         let is_beyond =
             |range: &OffsetRange| self.until.get(&range.partition).is_some_and(|it| range.to > *it);

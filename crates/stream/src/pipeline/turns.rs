@@ -7,10 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thalweg_core::store::Expected;
+use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 
 use super::Shared;
@@ -22,6 +24,9 @@ use crate::operators::expressions::engine_error;
 use crate::tail::Ends;
 
 const KIND: &str = "lookup_turns";
+
+/// Time between two looks at the originals.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The snapshot of each lookup.
 pub(super) type Serving = BTreeMap<String, SnapshotNumber>;
@@ -56,6 +61,7 @@ pub(super) struct List {
     turns: Vec<Turn>,
     // How far the foremost has read.
     read_to: Ends,
+    looked_at: Option<Timestamp>,
     // The rows of the last turn.
     rows: BTreeMap<String, LookupRows>,
     // By pipeline: the oldest snapshots that a restart of it could ask for.
@@ -91,6 +97,7 @@ impl Turns {
                 kept: snapshots(shared, source),
                 turns: turns.transpose().map_err(engine_error)?.unwrap_or_default(),
                 read_to: self.recorded(shared).await?,
+                looked_at: None,
                 rows: BTreeMap::new(),
                 needed: BTreeMap::new(),
             });
@@ -179,15 +186,19 @@ impl List {
     }
 
     /// Begins a turn at `positions` if an original has changed, and nobody has read beyond; returns
-    /// the turn that holds there. A lookup that cannot be read stays as it is.
+    /// the turn that holds there. Looks at most once a second. A lookup that cannot be read stays as
+    /// it is.
     pub(super) async fn look(
         &mut self,
         turn: usize,
         positions: &BTreeMap<u32, Position>,
+        now: Timestamp,
     ) -> Result<usize> {
-        if turn + 1 < self.turns.len() || !is_reached(&self.read_to, positions) {
+        let is_due = self.looked_at.is_none_or(|at| now.since(at) >= LOOK_EVERY);
+        if !is_due || turn + 1 < self.turns.len() || !is_reached(&self.read_to, positions) {
             return Ok(turn);
         }
+        self.looked_at = Some(now);
         let mut serving = self.turns[turn].serving.clone();
         for (name, number) in &mut serving {
             let Some(lookup) = self.shared.lookups.get(name) else { continue };
