@@ -6,7 +6,9 @@
 
 pub mod console;
 pub mod database;
+mod json_rows;
 pub mod mysql;
+pub mod notify;
 pub mod postgres;
 pub mod topic;
 pub mod webhook;

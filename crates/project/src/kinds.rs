@@ -25,7 +25,7 @@ pub use job::{CallMethod, ExportFormat, Job, Task, TaskAction, TaskDay};
 pub use model::{Candidate, ChampionRule, Evaluation, Model, Training};
 pub use route::{Arm, Route};
 pub use runtime::{DiskBudget, Runtime, Server};
-pub use sink::{DatabaseTable, Mode, Sink, Target};
+pub use sink::{DatabaseTable, Mode, Sink, Target, Webhook};
 pub use source::{
     AvroMessages, AvroSchema, Binance, BinanceChannel, BinanceEndpoint, Channel, Check, Clean,
     Cleaning, CoinbaseChannel, Connector, CsvFormat, Exchange, Exec, FileInput, FilePlace, Finnhub,

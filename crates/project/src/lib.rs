@@ -44,7 +44,7 @@ pub use kinds::{
     KrakenChannel, Locale, Location, Mode, Model, Notice, Notify, OnInvalid, Pages, PagesBy, Panel,
     PanelKind, Partition, PollEmit, Roll, Route, Runtime, S3, Server, Sink, Source, Stream, Table,
     TableFormat, TableInput, TableMode, TablePlace, Target, Task, TaskAction, TaskDay, Test,
-    TestRow, TestRows, Topic, TopicInput, Training, Unique, View, ViewInput, Websocket,
+    TestRow, TestRows, Topic, TopicInput, Training, Unique, View, ViewInput, Webhook, Websocket,
 };
 pub use load::Loaded;
 pub use project::Project;

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use thalweg_connect::sinks::webhook::WebhookSink;
+use thalweg_core::env::Clock;
 use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
 use thalweg_core::schema::{source_schema, with_topic};
 use thalweg_jobs::Schedule;
@@ -32,6 +34,7 @@ use thalweg_stream::sql::{Named, Names, Planner};
 use self::models::CheckedModel;
 pub(crate) use self::panels::{PanelStream, Panels};
 use crate::app::databases;
+use crate::app::pipelines::webhook_of;
 
 /// A project whose SQL is typed.
 #[derive(Clone)]
@@ -431,10 +434,23 @@ impl Typing<'_> {
             if self.problems.len() == known {
                 let query = self.checked.streams.get(from);
                 let rows = databases::Rows { schema: &columns, shape, key: &key, query };
-                let found = self.database(sink, &rows);
+                let found = self.database(sink, &rows).or_else(|| self.webhook(sink, &columns));
                 self.problems.extend(found);
             }
         }
+    }
+
+    /// What keeps rows from the webhook they go to, as far as that is known without asking it.
+    fn webhook(&self, sink: &Sink, columns: &SchemaRef) -> Option<Problem> {
+        let Target::Webhook(webhook) = &sink.target else { return None };
+        let secrets = webhook.headers.iter().map(|(_, value)| value).chain([&webhook.url.value]);
+        if secrets.into_iter().any(|secret| secret.reveal().contains("${")) {
+            return None;
+        }
+        let config = webhook_of(sink.name.as_str(), webhook);
+        let made = WebhookSink::new(config, Arc::clone(columns), Clock::system());
+        let error = made.err()?;
+        Some(problem("T0205", error.message, error.detail, webhook.url.place.clone()))
     }
 
     /// What keeps rows from the database they go to, as far as that is known without asking it.

@@ -22,12 +22,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_json::WriterBuilder;
-use arrow_json::writer::LineDelimited;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -41,6 +38,7 @@ use thalweg_core::topic::{Offset, TopicPartition};
 use thalweg_core::{Error, Result};
 
 use self::partitioner::partition_of;
+use super::json_rows::{in_utc, json_rows};
 
 /// Kind of the rows that hold the stamps, by topic.
 const STAMPS: &str = "topic_stamp";
@@ -172,7 +170,7 @@ impl TopicSink {
             .filter(|(field, _)| !self.config.beside.contains(field.name()))
             .map(|(field, column)| (field.name().as_str(), Arc::clone(column)))
             .collect();
-        let values = json_lines(&shown, rows.num_rows()).map_err(failed)?;
+        let values = json_rows(&shown, rows.num_rows()).map_err(failed)?;
         let values = match self.config.changelog {
             true => values.iter().map(|value| self.with_change(epoch, value)).collect(),
             false => values,
@@ -226,37 +224,6 @@ struct Parts {
     values: Vec<Bytes>,
     keys: Vec<Option<Bytes>>,
     times: Vec<Option<Timestamp>>,
-}
-
-/// Each row as a JSON object, NULLs written.
-fn json_lines(columns: &[(&str, ArrayRef)], rows: usize) -> Result<Vec<Bytes>, ArrowError> {
-    if columns.is_empty() {
-        return Ok(vec![Bytes::from_static(b"{}"); rows]);
-    }
-    let batch = RecordBatch::try_from_iter(columns.iter().cloned())?;
-    let builder = WriterBuilder::new().with_explicit_nulls(true);
-    let mut writer = builder.build::<_, LineDelimited>(Vec::new());
-    writer.write(&batch)?;
-    writer.finish()?;
-    let text = Bytes::from(writer.into_inner());
-    // A line end within a text is escaped.
-    let mut lines = Vec::with_capacity(rows);
-    let mut start = 0;
-    for end in memchr::memchr_iter(b'\n', &text) {
-        lines.push(text.slice(start..end));
-        start = end + 1;
-    }
-    Ok(lines)
-}
-
-/// Labels instants with an offset, which is written `Z` and needs no table of zones.
-fn in_utc(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    match column.data_type() {
-        DataType::Timestamp(unit, Some(_)) => {
-            cast(column, &DataType::Timestamp(*unit, Some("+00:00".into())))
-        }
-        _ => Ok(Arc::clone(column)),
-    }
 }
 
 #[async_trait]

@@ -1,63 +1,71 @@
-//! The webhook sink: tells an alert to somebody over HTTP, at least once.
+//! The webhook sink: rows over HTTP, at least once.
 //!
-//! The rows of an alert's stream are grouped by `per`; the first row of a group is sent, and none of
-//! that group again before the cool-down is over. Each message carries an `Idempotency-Key` made of
-//! pipeline, epoch and group, so a receiver can tell a repeat. What was sent last is not kept over a
-//! restart.
+//! A request has the rows of one epoch in order: a JSON object, or an array of up to `rows_max`. Its
+//! `Idempotency-Key` is made of incarnation, sink, epoch and number within the epoch. An epoch that is
+//! run again has the same rows (S8), so a receiver that keeps the keys has each row once.
+//!
+//! What has been answered with a 2xx is not sent again in this process. 408, 425, 429 and 5xx are tried
+//! again, not before `Retry-After`; any other answer stops the sink, since the same request would get
+//! it again.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
-use serde_json::{Map, Value, json};
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Response, StatusCode};
 use thalweg_core::env::Clock;
 use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
 use thalweg_core::time::Timestamp;
 use thalweg_core::{Error, Result};
 
+use super::json_rows::{in_utc, json_rows};
+use crate::sources::http::retry_after;
 use crate::sources::redact_url;
 
-/// Longest time for one message, and of it for the connection.
-const TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Groups remembered at most; beyond it those that cooled down longest ago are forgotten.
-const GROUPS_MAX: usize = 10_000;
+/// Longest time for one request, and of it for the connection.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much of what a receiver says against a request is shown, in bytes.
+const SAID_MAX: usize = 300;
 
-/// Where an alert goes, and how often.
+/// Where rows go.
 #[derive(Clone)]
 pub struct WebhookConfig {
-    /// Address; secret. No default.
+    /// Name of the sink.
+    pub name: String,
+    /// Address; secret.
     pub url: String,
-    /// Name of the alert.
-    pub alert: String,
-    /// Columns that make a group; none: all rows are one group.
-    pub per: Vec<String>,
-    /// Shortest time between two messages of one group. Default 5 min.
-    pub cooldown: Duration,
+    /// Headers of each request, by name; secret.
+    pub headers: Vec<(String, String)>,
+    /// Most rows of a request; 1: an object for each row, else an array.
+    pub rows_max: usize,
 }
 
 impl fmt::Debug for WebhookConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookConfig")
+            .field("name", &self.name)
             .field("url", &redact_url(&self.url))
-            .field("alert", &self.alert)
+            .field("rows_max", &self.rows_max)
             .finish_non_exhaustive()
     }
 }
 
-/// Posts the first row of each group.
+/// Posts rows.
 pub struct WebhookSink {
     config: WebhookConfig,
     schema: SchemaRef,
     clock: Clock,
     http: reqwest::Client,
-    staged: Vec<(String, Map<String, Value>)>,
-    rows_staged: u64,
-    sent_at: BTreeMap<String, Timestamp>,
+    headers: HeaderMap,
+    staged: Vec<(Epoch, Vec<Bytes>)>,
+    // The last request that was taken: its epoch, and its number within it.
+    taken: Option<(Epoch, usize)>,
+    not_before: Timestamp,
 }
 
 impl WebhookSink {
@@ -65,74 +73,94 @@ impl WebhookSink {
     ///
     /// # Errors
     ///
-    /// `Invalid` when a column of `per` is missing, or the address is no URL.
+    /// `Invalid` when the address is no URL, or a header cannot be sent.
     pub fn new(config: WebhookConfig, schema: SchemaRef, clock: Clock) -> Result<Self> {
-        if let Some(missing) =
-            config.per.iter().find(|column| schema.column_with_name(column).is_none())
-        {
-            return Err(Error::invalid(format!(
-                "alert `{}` has no column `{missing}` to group by",
-                config.alert
-            )));
+        let wrong = |what: String| Error::invalid(format!("sink `{}`: {what}", config.name));
+        url::Url::parse(&config.url)
+            .map_err(|error| wrong("its address is no URL".to_owned()).with_source(error))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &config.headers {
+            let header = HeaderName::from_bytes(name.as_bytes());
+            let header = header.map_err(|_| wrong(format!("`{name}` is no name of a header")))?;
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| wrong(format!("the value of header `{name}` cannot be sent")))?;
+            value.set_sensitive(true);
+            headers.insert(header, value);
         }
-        url::Url::parse(&config.url).map_err(|error| {
-            Error::invalid(format!("the webhook of alert `{}` is no URL", config.alert))
-                .with_source(error)
-        })?;
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Error::internal("no HTTP client").with_source(error))?;
-        let (staged, sent_at) = (Vec::new(), BTreeMap::new());
-        Ok(Self { config, schema, clock, http, staged, rows_staged: 0, sent_at })
+        Ok(Self {
+            config,
+            schema,
+            clock,
+            http,
+            headers,
+            staged: Vec::new(),
+            taken: None,
+            not_before: Timestamp::MIN,
+        })
     }
 
-    fn row(&self, rows: &RecordBatch, row: usize) -> Result<(String, Map<String, Value>)> {
-        let options = FormatOptions::default();
-        let mut columns = Map::new();
-        for (field, column) in self.schema.fields().iter().zip(rows.columns()) {
-            let text = ArrayFormatter::try_new(column, &options)
-                .map_err(|error| Error::internal("a row does not print").with_source(error))?;
-            let value = if column.is_null(row) {
-                Value::Null
-            } else {
-                let text = text.value(row).to_string();
-                match serde_json::from_str::<serde_json::Number>(&text) {
-                    Ok(number) if field.data_type().is_numeric() => Value::Number(number),
-                    _ => Value::String(text),
-                }
-            };
-            columns.insert(field.name().clone(), value);
+    fn body(&self, rows: &[Bytes]) -> Bytes {
+        match rows {
+            [only] if self.config.rows_max == 1 => only.clone(),
+            rows => [b"[", rows.join(&b","[..]).as_slice(), b"]"].concat().into(),
         }
-        let group: Vec<String> =
-            self.config.per.iter().map(|column| columns[column].to_string()).collect();
-        Ok((group.join(" "), columns))
     }
 
-    async fn post(&self, stamp: &Stamp, group: &str, row: &Map<String, Value>) -> Result<()> {
-        let body = json!({
-            "alert": self.config.alert, "state": "firing", "at": self.clock.now().to_string(),
-            "row": row,
-        });
-        let key = format!("{}-{}-{group}", stamp.pipeline, stamp.epoch);
-        let failed = |what: String| {
-            Error::unavailable(format!("the webhook of alert `{}` {what}", self.config.alert))
-        };
+    async fn post(&mut self, key: String, rows: &[Bytes]) -> Result<()> {
+        let failed =
+            |what: String| Error::unavailable(format!("webhook `{}` {what}", self.config.name));
         let answer = self
             .http
             .post(&self.config.url)
+            .headers(self.headers.clone())
+            .header("Content-Type", "application/json")
             .header("Idempotency-Key", key)
-            .json(&body)
+            .body(self.body(rows))
             .send()
             .await
             .map_err(|error| {
                 failed("does not answer".to_owned()).with_source(error.without_url())
             })?;
         let status = answer.status();
-        if status.is_success() { Ok(()) } else { Err(failed(format!("answers {status}"))) }
+        if status.is_success() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        if let Some(wait) = retry_after(status.as_u16(), answer.headers(), None, now) {
+            self.not_before = now.plus(wait);
+        }
+        let is_passing = status.is_server_error()
+            || matches!(
+                status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+            );
+        let error = failed(format!("answers {status}"));
+        if is_passing {
+            return Err(error);
+        }
+        let said = said(answer).await;
+        let error = Error::invalid(error.message)
+            .with_hint("The same rows would be refused again; mend the receiver or the sink.");
+        Err(if said.is_empty() { error } else { error.with_detail(said) })
     }
+}
+
+/// The beginning of what an answer says.
+async fn said(mut answer: Response) -> String {
+    let mut said = Vec::new();
+    while said.len() < SAID_MAX
+        && let Ok(Some(chunk)) = answer.chunk().await
+    {
+        said.extend_from_slice(&chunk[..chunk.len().min(SAID_MAX - said.len())]);
+    }
+    let said = String::from_utf8_lossy(&said).into_owned();
+    said.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 
 #[async_trait]
@@ -145,38 +173,55 @@ impl Sink for WebhookSink {
         Ok(None)
     }
 
-    async fn write(&mut self, _: Epoch, rows: &RecordBatch) -> Result<()> {
-        self.rows_staged += rows.num_rows() as u64;
-        for row in 0..rows.num_rows() {
-            let (group, columns) = self.row(rows, row)?;
-            if self.staged.iter().all(|(staged, _)| *staged != group) {
-                self.staged.push((group, columns));
-            }
+    async fn write(&mut self, epoch: Epoch, rows: &RecordBatch) -> Result<()> {
+        let failed =
+            |error| Error::internal("rows could not be written as JSON").with_source(error);
+        let mut columns = Vec::with_capacity(rows.num_columns());
+        for (field, column) in self.schema.fields().iter().zip(rows.columns()) {
+            columns.push((field.name().as_str(), in_utc(column).map_err(failed)?));
+        }
+        let rows = json_rows(&columns, rows.num_rows()).map_err(failed)?;
+        match self.staged.last_mut() {
+            Some((last, staged)) if *last == epoch => staged.extend(rows),
+            _ => self.staged.push((epoch, rows)),
         }
         Ok(())
     }
 
     async fn commit(&mut self, stamp: &Stamp) -> Result<Committed> {
-        let now = self.clock.now();
-        for (group, row) in &self.staged {
-            let is_hot =
-                self.sent_at.get(group).is_some_and(|sent| now.since(*sent) < self.config.cooldown);
-            if is_hot {
-                continue;
+        let wait = self.not_before.since(self.clock.now());
+        if !wait.is_zero() {
+            let wait = wait.as_secs_f64().ceil();
+            let name = &self.config.name;
+            return Err(Error::unavailable(format!(
+                "webhook `{name}` wants no request for {wait} s"
+            )));
+        }
+        let staged = std::mem::take(&mut self.staged);
+        let mut committed = Committed::default();
+        let mut failure = None;
+        'epochs: for (epoch, rows) in &staged {
+            for (number, part) in rows.chunks(self.config.rows_max).enumerate() {
+                if self.taken < Some((*epoch, number)) {
+                    let Stamp { incarnation, .. } = stamp;
+                    let key = format!("{incarnation}-{}-{epoch}-{number}", self.config.name);
+                    if let Err(error) = self.post(key, part).await {
+                        failure = Some(error);
+                        break 'epochs;
+                    }
+                    self.taken = Some((*epoch, number));
+                }
+                committed.rows_written += part.len() as u64;
             }
-            self.post(stamp, group, row).await?;
-            self.sent_at.insert(group.clone(), now);
         }
-        while self.sent_at.len() > GROUPS_MAX {
-            let oldest = self.sent_at.iter().min_by_key(|(_, at)| **at).map(|(it, _)| it.clone());
-            oldest.and_then(|oldest| self.sent_at.remove(&oldest));
+        if let Some(error) = failure {
+            self.staged = staged;
+            return Err(error);
         }
-        self.staged.clear();
-        Ok(Committed { rows_written: std::mem::take(&mut self.rows_staged), rows_superseded: 0 })
+        Ok(committed)
     }
 
     async fn discard(&mut self) {
         self.staged.clear();
-        self.rows_staged = 0;
     }
 }

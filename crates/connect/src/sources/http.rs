@@ -52,6 +52,7 @@ use self::schedule::Schedule;
 use super::secrets::redact_url;
 
 pub use self::limits::WeightRule;
+pub(crate) use self::limits::retry_after;
 pub use self::paging::{CursorRule, Paging};
 
 /// Stands for the one key of a feed that names none.

@@ -93,8 +93,21 @@ pub(super) const KEYS: &[Key] = &[
          GROUP BY columns of the stream.",
     )
     .example(r#"["symbol"]"#),
-    planned("sink.*.webhook", Shape::Table, "A request per row."),
-    key("sink.*.webhook.url", Shape::Secret, "Its address.").example("${HOOK_URL}"),
+    key(
+        "sink.*.webhook",
+        Shape::Table,
+        "Rows as JSON in `POST` requests over HTTP. At least once, with an `Idempotency-Key` that is \
+         the same when the same rows are sent again.",
+    ),
+    key("sink.*.webhook.url", Shape::Secret, "Its address.").example("${HOOK_URL}").required(),
+    key("sink.*.webhook.headers", Shape::Table, "Headers of the requests."),
+    key("sink.*.webhook.headers.*", Shape::Secret, "One header.").example("Bearer ${HOOK_KEY}"),
+    key(
+        "sink.*.webhook.rows",
+        Shape::Integer { min: 1, max: 10_000 },
+        "Most rows of a request: 1 for an object in each, more for an array.",
+    )
+    .default("1"),
     planned("sink.*.parquet", Shape::Table, "Parquet files."),
     key("sink.*.parquet.path", Shape::Path, "Their folder."),
     planned("sink.*.avro", Shape::Table, "Avro files."),

@@ -41,6 +41,8 @@ pub enum Target {
         /// Time between two prints. Default 1 s.
         every: Duration,
     },
+    /// Requests over HTTP.
+    Webhook(Webhook),
 }
 
 impl Target {
@@ -48,7 +50,7 @@ impl Target {
     pub fn database(&self) -> Option<&DatabaseTable> {
         match self {
             Self::Postgres(table) | Self::Mysql(table) => Some(table),
-            Self::Topic { .. } | Self::Console { .. } => None,
+            Self::Topic { .. } | Self::Console { .. } | Self::Webhook(_) => None,
         }
     }
 
@@ -59,8 +61,20 @@ impl Target {
             Self::Mysql(_) => "mysql",
             Self::Topic { .. } => "topic",
             Self::Console { .. } => "console",
+            Self::Webhook(_) => "webhook",
         }
     }
+}
+
+/// Where requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Their address.
+    pub url: Spanned<Secret>,
+    /// Their headers, by name.
+    pub headers: Vec<(String, Secret)>,
+    /// Most rows of one. Default 1.
+    pub rows_max: usize,
 }
 
 /// A table of a database.
@@ -113,11 +127,19 @@ pub(crate) fn lower(name: &Spanned<String>, entry: Entry<'_>) -> Option<Sink> {
         }
         Some(Target::Topic { name })
     });
+    let webhook = entry.child("webhook").written().map(|webhook| {
+        let headers = webhook.child("headers").members().into_iter();
+        let headers = headers
+            .filter_map(|(name, header)| Some((name.value.clone(), header.read_secret()?)))
+            .collect();
+        let (url, rows_max) = (webhook.spanned_secret("url")?, webhook.value("rows"));
+        Some(Target::Webhook(Webhook { url, headers, rows_max }))
+    });
     let (mode, key) = (entry.spanned("mode"), entry.list("key"));
     Some(Sink {
         name: name.clone(),
         from: entry.spanned("from")?,
-        target: postgres.or(mysql).or(topic).or(console)??,
+        target: postgres.or(mysql).or(topic).or(console).or(webhook)??,
         mode,
         key,
     })

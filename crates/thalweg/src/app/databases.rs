@@ -18,7 +18,7 @@ pub(crate) fn url_error(target: &Target) -> Option<Error> {
     let url = target.database()?.url.reveal();
     let check = match target {
         Target::Mysql(_) => mysql::check_url,
-        Target::Postgres(_) | Target::Topic { .. } | Target::Console { .. } => postgres::check_url,
+        _ => postgres::check_url,
     };
     if url.contains("${") { None } else { check(url).err() }
 }
@@ -53,7 +53,7 @@ pub(crate) fn sink(
     let config = DatabaseConfig::new(table.url.reveal(), table.table.as_str(), mode);
     let make = match &sink.target {
         Target::Mysql(_) => mysql::sink,
-        Target::Postgres(_) | Target::Topic { .. } | Target::Console { .. } => postgres::sink,
+        _ => postgres::sink,
     };
     Some(make(config, pipeline, with_json(project, sink.from.as_str(), rows)))
 }

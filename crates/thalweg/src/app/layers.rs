@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
-use thalweg_connect::sinks::webhook::{WebhookConfig, WebhookSink};
+use thalweg_connect::sinks::notify::{NotifyConfig, NotifySink};
 use thalweg_core::env::Env;
 use thalweg_core::sink::{Sink as _, Stamp};
 use thalweg_core::store::{Expected, Store};
@@ -59,7 +59,7 @@ pub(super) struct Layers {
     env: Env,
     store: Arc<dyn Store>,
     project: Arc<Project>,
-    told: Option<WebhookConfig>,
+    told: Option<NotifyConfig>,
 }
 
 impl Layers {
@@ -68,7 +68,7 @@ impl Layers {
         let notify = project.notify.as_ref().and_then(|told| {
             project.notifies.iter().find(|notify| notify.name.as_str() == told.as_str())
         });
-        let told = notify.map(|notify| WebhookConfig {
+        let told = notify.map(|notify| NotifyConfig {
             url: notify.webhook_url.reveal().to_owned(),
             alert: "system.layer_diff".to_owned(),
             per: vec!["view".to_owned(), "day".to_owned()],
@@ -185,7 +185,7 @@ impl Layers {
 
     async fn post(
         &self,
-        config: WebhookConfig,
+        config: NotifyConfig,
         view: &str,
         day: Day,
         differences: usize,
@@ -203,7 +203,7 @@ impl Layers {
         ];
         let row = RecordBatch::try_new(Arc::clone(&schema), columns)
             .map_err(|error| Error::internal("an alert does not fit").with_source(error))?;
-        let mut sink = WebhookSink::new(config, schema, self.env.clock.clone())?;
+        let mut sink = NotifySink::new(config, schema, self.env.clock.clone())?;
         // The key of a repeat is made of this: the same day is the same message.
         let stamp = Stamp {
             incarnation: String::new(),

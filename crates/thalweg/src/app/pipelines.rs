@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use thalweg_connect::sinks::console::{ConsoleConfig, ConsoleSink};
+use thalweg_connect::sinks::notify::{NotifyConfig, NotifySink};
 use thalweg_connect::sinks::topic::{Operation, TopicConfig, TopicSink};
 use thalweg_connect::sinks::webhook::{WebhookConfig, WebhookSink};
 use thalweg_core::schema::{meta, timestamp_type};
@@ -14,7 +15,7 @@ use thalweg_core::table::Table as _;
 use thalweg_core::time::micros;
 use thalweg_core::{Error, Result};
 use thalweg_lake::{Changelog, LakeTable};
-use thalweg_project::{Mode, Model, Project, Route, Sink, Source, Spanned, Target};
+use thalweg_project::{Mode, Model, Project, Route, Sink, Source, Spanned, Target, Webhook};
 use thalweg_stream::intake::Intake;
 use thalweg_stream::pipeline::{
     Decoding, Factory, Forget, KeepFrom, Kept, Outlet, Parts, Pipeline, Reader, Reading, Settings,
@@ -405,6 +406,17 @@ fn panel_results(panel: &PanelStream) -> Result<Kept> {
     Ok(Kept { name: RESULTS.to_owned(), results, forget })
 }
 
+/// A webhook as its sink takes it.
+pub(crate) fn webhook_of(name: &str, webhook: &Webhook) -> WebhookConfig {
+    let headers = webhook.headers.iter();
+    WebhookConfig {
+        name: name.to_owned(),
+        url: webhook.url.reveal().to_owned(),
+        headers: headers.map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect(),
+        rows_max: webhook.rows_max,
+    }
+}
+
 #[async_trait]
 impl Factory for Parcel {
     async fn parts(&self) -> Result<Parts> {
@@ -502,13 +514,13 @@ impl Parcel {
             self.project.notifies.iter().find(|notify| notify.name.as_str() == told.as_str())
         });
         let Some(notify) = notify else { return Ok(None) };
-        let config = WebhookConfig {
+        let config = NotifyConfig {
             url: notify.webhook_url.reveal().to_owned(),
             alert: name.to_owned(),
             per: alert.per.iter().map(|column| column.value.clone()).collect(),
             cooldown: alert.cooldown,
         };
-        let sink = WebhookSink::new(config, Arc::clone(schema), self.shared.env.clock.clone())?;
+        let sink = NotifySink::new(config, Arc::clone(schema), self.shared.env.clock.clone())?;
         Ok(Some(Outlet {
             name: format!("alert.{name}"),
             sink: Box::new(sink),
@@ -655,8 +667,15 @@ impl Parcel {
         if let Some(made) = databases::sink(&self.project, sink, pipeline, &rows) {
             return Ok(Box::new(made?));
         }
-        let config = match sink.target {
-            Target::Console { every } => ConsoleConfig { every, ..ConsoleConfig::default() },
+        let clock = self.shared.env.clock.clone();
+        let config = match &sink.target {
+            Target::Console { every } => {
+                ConsoleConfig { every: *every, ..ConsoleConfig::default() }
+            }
+            Target::Webhook(webhook) => {
+                let config = webhook_of(sink.name.as_str(), webhook);
+                return Ok(Box::new(WebhookSink::new(config, Arc::clone(schema), clock)?));
+            }
             Target::Postgres(_) | Target::Mysql(_) | Target::Topic { .. } => {
                 return Err(Error::internal("this is no console"));
             }
@@ -665,7 +684,7 @@ impl Parcel {
             config,
             sink.name.as_str(),
             Box::new(std::io::stdout()),
-            self.shared.env.clock.clone(),
+            clock,
         )))
     }
 }

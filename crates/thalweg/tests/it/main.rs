@@ -35,3 +35,4 @@ mod support;
 mod tables;
 mod tasks;
 mod trials;
+mod webhooks;

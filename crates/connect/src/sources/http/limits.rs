@@ -12,7 +12,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 86_400);
 const UNTOLD: Duration = Duration::from_secs(60);
 
 /// How long an answer asks us to stay away, `date` being the far end's time.
-pub(super) fn retry_after(
+pub(crate) fn retry_after(
     status: u16,
     headers: &HeaderMap,
     date: Option<Timestamp>,
