@@ -48,7 +48,7 @@ class App {
     addEventListener('popstate', move);
     onUnauthorized(() => (this.isLoggedOut = true));
     onRefused(() => void this.readHealth());
-    const clock = setInterval(() => (this.now = Date.now() + this.ahead), 1_000);
+    const clock = setInterval(() => (this.now = this.serverTime()), 1_000);
     const health = setInterval(() => void this.readHealth(), HEALTH_INTERVAL_MS);
     void this.load();
     return () => {
@@ -57,6 +57,11 @@ class App {
       removeEventListener('popstate', move);
       dark.removeEventListener('change', follow);
     };
+  }
+
+  /** What the server's clock shows when the browser's shows `ms`: now, if nothing else is said. */
+  serverTime(ms = Date.now()): number {
+    return ms + this.ahead;
   }
 
   /** Goes to an address of ours. */
@@ -89,7 +94,7 @@ class App {
       this.ahead = Date.parse(this.project.now) - Date.now();
       // Clocks of one machine differ by nothing; only a clock that was set is another.
       if (Math.abs(this.ahead) < 1_000) this.ahead = 0;
-      this.now = Date.now() + this.ahead;
+      this.now = this.serverTime();
       this.problem = null;
       await this.readHealth();
     } catch (error) {

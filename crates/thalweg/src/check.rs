@@ -17,8 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use thalweg_connect::sinks::webhook::WebhookSink;
-use thalweg_core::env::Clock;
 use thalweg_core::problem::{Place, Problem, Severity, SqlProblem};
 use thalweg_core::schema::{source_schema, with_topic};
 use thalweg_jobs::Schedule;
@@ -434,23 +432,10 @@ impl Typing<'_> {
             if self.problems.len() == known {
                 let query = self.checked.streams.get(from);
                 let rows = databases::Rows { schema: &columns, shape, key: &key, query };
-                let found = self.database(sink, &rows).or_else(|| self.webhook(sink, &columns));
+                let found = self.database(sink, &rows).or_else(|| webhook(sink));
                 self.problems.extend(found);
             }
         }
-    }
-
-    /// What keeps rows from the webhook they go to, as far as that is known without asking it.
-    fn webhook(&self, sink: &Sink, columns: &SchemaRef) -> Option<Problem> {
-        let Target::Webhook(webhook) = &sink.target else { return None };
-        let secrets = webhook.headers.iter().map(|(_, value)| value).chain([&webhook.url.value]);
-        if secrets.into_iter().any(|secret| secret.reveal().contains("${")) {
-            return None;
-        }
-        let config = webhook_of(sink.name.as_str(), webhook);
-        let made = WebhookSink::new(config, Arc::clone(columns), Clock::system());
-        let error = made.err()?;
-        Some(problem("T0205", error.message, error.detail, webhook.url.place.clone()))
     }
 
     /// What keeps rows from the database they go to, as far as that is known without asking it.
@@ -562,6 +547,17 @@ impl Typing<'_> {
     fn add(&mut self, sql: &SqlText, problems: &[SqlProblem]) {
         self.problems.extend(problems.iter().map(|problem| self.project.sql_problem(sql, problem)));
     }
+}
+
+/// What keeps rows from the webhook they go to, as far as that is known without asking it.
+fn webhook(sink: &Sink) -> Option<Problem> {
+    let Target::Webhook(webhook) = &sink.target else { return None };
+    let secrets = webhook.headers.iter().map(|(_, value)| value).chain([&webhook.url.value]);
+    if secrets.into_iter().any(|secret| secret.reveal().contains("${")) {
+        return None;
+    }
+    let error = webhook_of(sink.name.as_str(), webhook).check().err()?;
+    Some(problem("T0205", error.message, error.detail, webhook.url.place.clone()))
 }
 
 fn problem(code: &'static str, message: String, label: Option<String>, place: Place) -> Problem {

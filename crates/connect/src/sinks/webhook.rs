@@ -5,8 +5,8 @@
 //! run again has the same rows (S8), so a receiver that keeps the keys has each row once.
 //!
 //! What has been answered with a 2xx is not sent again in this process. 408, 425, 429 and 5xx are tried
-//! again, not before `Retry-After`; any other answer stops the sink, since the same request would get
-//! it again.
+//! again, a few times at once and then with the commit, not before `Retry-After`; any other answer stops
+//! the sink, since the same request would get it again.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode};
-use thalweg_core::env::Clock;
+use thalweg_core::env::Env;
 use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
 use thalweg_core::time::Timestamp;
-use thalweg_core::{Error, Result};
+use thalweg_core::{Error, ErrorKind, Result};
 
 use super::json_rows::{in_utc, json_rows};
 use crate::sources::http::retry_after;
@@ -29,6 +29,9 @@ use crate::sources::redact_url;
 /// Longest time for one request, and of it for the connection.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause before a request is sent once more: the first, and the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// How much of what a receiver says against a request is shown, in bytes.
 const SAID_MAX: usize = 300;
 
@@ -55,11 +58,38 @@ impl fmt::Debug for WebhookConfig {
     }
 }
 
+impl WebhookConfig {
+    /// Whether requests can be made with it.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when the address is no URL, or a header cannot be sent.
+    pub fn check(&self) -> Result<()> {
+        self.headers().map(drop)
+    }
+
+    fn headers(&self) -> Result<HeaderMap> {
+        let wrong = |what: String| Error::invalid(format!("sink `{}`: {what}", self.name));
+        url::Url::parse(&self.url)
+            .map_err(|error| wrong("its address is no URL".to_owned()).with_source(error))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let header = HeaderName::from_bytes(name.as_bytes());
+            let header = header.map_err(|_| wrong(format!("`{name}` is no name of a header")))?;
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| wrong(format!("the value of header `{name}` cannot be sent")))?;
+            value.set_sensitive(true);
+            headers.insert(header, value);
+        }
+        Ok(headers)
+    }
+}
+
 /// Posts rows.
 pub struct WebhookSink {
     config: WebhookConfig,
     schema: SchemaRef,
-    clock: Clock,
+    env: Env,
     http: reqwest::Client,
     headers: HeaderMap,
     staged: Vec<(Epoch, Vec<Bytes>)>,
@@ -73,20 +103,9 @@ impl WebhookSink {
     ///
     /// # Errors
     ///
-    /// `Invalid` when the address is no URL, or a header cannot be sent.
-    pub fn new(config: WebhookConfig, schema: SchemaRef, clock: Clock) -> Result<Self> {
-        let wrong = |what: String| Error::invalid(format!("sink `{}`: {what}", config.name));
-        url::Url::parse(&config.url)
-            .map_err(|error| wrong("its address is no URL".to_owned()).with_source(error))?;
-        let mut headers = HeaderMap::new();
-        for (name, value) in &config.headers {
-            let header = HeaderName::from_bytes(name.as_bytes());
-            let header = header.map_err(|_| wrong(format!("`{name}` is no name of a header")))?;
-            let mut value = HeaderValue::from_str(value)
-                .map_err(|_| wrong(format!("the value of header `{name}` cannot be sent")))?;
-            value.set_sensitive(true);
-            headers.insert(header, value);
-        }
+    /// As [`WebhookConfig::check`].
+    pub fn new(config: WebhookConfig, schema: SchemaRef, env: Env) -> Result<Self> {
+        let headers = config.headers()?;
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -96,7 +115,7 @@ impl WebhookSink {
         Ok(Self {
             config,
             schema,
-            clock,
+            env,
             http,
             headers,
             staged: Vec::new(),
@@ -109,6 +128,28 @@ impl WebhookSink {
         match rows {
             [only] if self.config.rows_max == 1 => only.clone(),
             rows => [b"[", rows.join(&b","[..]).as_slice(), b"]"].concat().into(),
+        }
+    }
+
+    async fn post_in_a_few_tries(&mut self, key: String, rows: &[Bytes]) -> Result<()> {
+        let mut pause = PAUSE;
+        loop {
+            let wait = self.not_before.since(self.env.clock.now());
+            if wait > PAUSE_MAX {
+                let (name, wait) = (&self.config.name, wait.as_secs_f64().ceil());
+                let message = format!("webhook `{name}` wants no request for {wait} s");
+                return Err(Error::unavailable(message));
+            }
+            self.env.sleep(wait).await;
+            match self.post(key.clone(), rows).await {
+                Err(error) if error.kind == ErrorKind::Unavailable && pause <= PAUSE_MAX => {
+                    if !self.env.sleep(pause).await {
+                        return Err(error);
+                    }
+                    pause *= 3;
+                }
+                answered => return answered,
+            }
         }
     }
 
@@ -131,7 +172,7 @@ impl WebhookSink {
         if status.is_success() {
             return Ok(());
         }
-        let now = self.clock.now();
+        let now = self.env.clock.now();
         if let Some(wait) = retry_after(status.as_u16(), answer.headers(), None, now) {
             self.not_before = now.plus(wait);
         }
@@ -189,14 +230,6 @@ impl Sink for WebhookSink {
     }
 
     async fn commit(&mut self, stamp: &Stamp) -> Result<Committed> {
-        let wait = self.not_before.since(self.clock.now());
-        if !wait.is_zero() {
-            let wait = wait.as_secs_f64().ceil();
-            let name = &self.config.name;
-            return Err(Error::unavailable(format!(
-                "webhook `{name}` wants no request for {wait} s"
-            )));
-        }
         let staged = std::mem::take(&mut self.staged);
         let mut committed = Committed::default();
         let mut failure = None;
@@ -205,7 +238,7 @@ impl Sink for WebhookSink {
                 if self.taken < Some((*epoch, number)) {
                     let Stamp { incarnation, .. } = stamp;
                     let key = format!("{incarnation}-{}-{epoch}-{number}", self.config.name);
-                    if let Err(error) = self.post(key, part).await {
+                    if let Err(error) = self.post_in_a_few_tries(key, part).await {
                         failure = Some(error);
                         break 'epochs;
                     }

@@ -667,14 +667,14 @@ impl Parcel {
         if let Some(made) = databases::sink(&self.project, sink, pipeline, &rows) {
             return Ok(Box::new(made?));
         }
-        let clock = self.shared.env.clock.clone();
         let config = match &sink.target {
             Target::Console { every } => {
                 ConsoleConfig { every: *every, ..ConsoleConfig::default() }
             }
             Target::Webhook(webhook) => {
                 let config = webhook_of(sink.name.as_str(), webhook);
-                return Ok(Box::new(WebhookSink::new(config, Arc::clone(schema), clock)?));
+                let (schema, env) = (Arc::clone(schema), self.shared.env.clone());
+                return Ok(Box::new(WebhookSink::new(config, schema, env)?));
             }
             Target::Postgres(_) | Target::Mysql(_) | Target::Topic { .. } => {
                 return Err(Error::internal("this is no console"));
@@ -684,7 +684,7 @@ impl Parcel {
             config,
             sink.name.as_str(),
             Box::new(std::io::stdout()),
-            clock,
+            self.shared.env.clock.clone(),
         )))
     }
 }
