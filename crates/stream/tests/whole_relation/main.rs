@@ -150,6 +150,71 @@ proptest! {
     }
 }
 
+/// A life of two pipelines: what is picked from now on, how many frames come, which of the two keep up
+/// until they are killed, and which of the tables commit.
+type Life = (Vec<i64>, u8, [bool; 2], bool);
+
+fn life() -> impl Strategy<Value = Life> {
+    let picked = proptest::collection::vec(0..200_i64, 0..120);
+    (picked, 1..60_u8, any::<[bool; 2]>(), any::<bool>())
+}
+
+/// S11: were a row in two arms or in none, the arms would not add up.
+async fn check_arms(lives: Vec<Life>) {
+    let world = World::new(Kind::Arm { is_picked: true }).await;
+    let tables: [Arc<support::Table>; 2] = Default::default();
+    let run = |arms: &[Arc<Pipeline>; 2]| {
+        arms.clone().map(|arm| tokio::spawn(async move { arm.run().await }))
+    };
+    for (picked, frames, keep_up, commits) in lives {
+        world.picked.change(picked);
+        world.let_commit(commits);
+        world.receive(frames);
+        let arms = world.arms(&tables);
+        let running = run(&arms);
+        for (arm, _) in arms.iter().zip(keep_up).filter(|(_, keeps_up)| *keeps_up) {
+            world.settled(arm).await;
+        }
+        for arm in running {
+            arm.abort();
+            let _ = arm.await;
+        }
+        world.end_life().await;
+    }
+    world.let_commit(true);
+    let arms = world.arms(&tables);
+    let running = run(&arms);
+    for arm in &arms {
+        world.settled(arm).await;
+    }
+    let has_all = |arm: &Arc<Pipeline>| {
+        let epoch = arm.status().read().epoch;
+        arm.deliveries().iter().all(|sink| sink.position.committed >= epoch)
+    };
+    while !arms.iter().all(has_all) {
+        tokio::task::yield_now().await;
+    }
+    running.iter().for_each(tokio::task::JoinHandle::abort);
+    let mut rows = [tables[0].numbers(), tables[1].numbers()].concat();
+    rows.sort_unstable();
+    assert_eq!(rows, world.expected(), "S11: the arms add up to the input");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arms_add_up_while_lookups_change_and_pipelines_are_killed(
+        lives in proptest::collection::vec(life(), 1..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let checked = tokio::time::timeout(PATIENCE, check_arms(lives));
+            checked.await.expect("it ends");
+        });
+    }
+}
+
 #[test]
 fn rows_are_read_from_the_input_only_as_far_as_they_are_wanted() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

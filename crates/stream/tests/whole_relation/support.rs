@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::array::{
     Array, AsArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::datasource::MemTable;
 use serde_json::Value;
@@ -29,6 +29,7 @@ use thalweg_sim::MemDisk;
 use thalweg_stream::engine::{PinnedTable, TableReader};
 use thalweg_stream::epoch;
 use thalweg_stream::intake::{Intake, IntakeConfig};
+use thalweg_stream::lookups::{Lookup, LookupRows};
 use thalweg_stream::pipeline::{
     Decoding, Drain, Factory, Models, Outlet, Parts, Pipeline, PipelineState, Reader, Reading,
     Settings, Shared,
@@ -49,6 +50,11 @@ pub(crate) enum Kind {
     Stream,
     /// That of a stream of closed windows, with a table.
     Windows,
+    /// A stream's that takes the rows that are picked by a lookup, or those that are not.
+    Arm {
+        /// Which of them.
+        is_picked: bool,
+    },
 }
 
 /// `v` counts the valid rows by their frame; `before` takes state to know.
@@ -57,6 +63,9 @@ const STREAM: &str = "SELECT v, lag(v) OVER (ORDER BY _offset) AS before, ts FRO
 /// A window for each valid row.
 const WINDOWS: &str = "SELECT min(v) AS v, window_end AS ts \
     FROM tumble(numbers, ts, interval '2 microseconds') GROUP BY window_end";
+
+const PICKED: &str = "SELECT v, ts FROM numbers WHERE v IN (SELECT v FROM picked)";
+const NOT_PICKED: &str = "SELECT v, ts FROM numbers WHERE v NOT IN (SELECT v FROM picked)";
 
 fn schema() -> SchemaRef {
     let column = |name: &str, kind| Column {
@@ -95,6 +104,8 @@ pub(crate) struct World {
     life: Mutex<Env>,
     /// The table of the pipeline.
     pub(crate) table: Arc<Table>,
+    /// What is looked up in.
+    pub(crate) picked: Arc<Picked>,
 }
 
 impl World {
@@ -106,7 +117,7 @@ impl World {
             log.create_topic(topic, &TopicSettings::default()).await.unwrap();
         }
         let commits = watch::Sender::new(true);
-        let table = Arc::new(Table { state: Mutex::default(), rows: Mutex::default() });
+        let table = Arc::<Table>::default();
         let life = Mutex::new(env(&disk));
         Self {
             kind,
@@ -120,6 +131,7 @@ impl World {
             store: Arc::default(),
             life,
             table,
+            picked: Arc::default(),
         }
     }
 
@@ -189,21 +201,49 @@ impl World {
         self.pipeline_until(Some(Drain { feeds_silent: self.silent.subscribe(), wait }), has_table)
     }
 
+    /// The pipelines of both arms, with a table each.
+    pub(crate) fn arms(&self, tables: &[Arc<Table>; 2]) -> [Arc<Pipeline>; 2] {
+        let reading: Arc<Reading> = Arc::default();
+        let arm = |is_picked: bool, table: &Arc<Table>| {
+            let kind = Kind::Arm { is_picked };
+            let name = if is_picked { "picked_rows" } else { "other_rows" };
+            self.declare((kind, name), &reading, None, Some(Arc::clone(table)))
+        };
+        [arm(true, &tables[0]), arm(false, &tables[1])]
+    }
+
     fn pipeline_until(&self, drain: Option<Drain>, has_table: bool) -> Arc<Pipeline> {
+        let table = has_table.then(|| Arc::clone(&self.table));
+        self.declare((self.kind, "x"), &Arc::default(), drain, table)
+    }
+
+    fn declare(
+        &self,
+        (kind, name): (Kind, &str),
+        reading: &Arc<Reading>,
+        drain: Option<Drain>,
+        table: Option<Arc<Table>>,
+    ) -> Arc<Pipeline> {
         let planner = Planner::new();
-        let sql = match self.kind {
+        let sql = match kind {
             Kind::Source => None,
             Kind::Stream => Some(STREAM),
             Kind::Windows => Some(WINDOWS),
+            Kind::Arm { is_picked: true } => Some(PICKED),
+            Kind::Arm { is_picked: false } => Some(NOT_PICKED),
         };
         let query = sql.map(|sql| {
             let mut names = Names::default();
             names.insert("numbers", Named::Rows(with_topic(&schema())), Vec::new());
+            names.insert("picked", Named::Rows(Picked::schema()), Vec::new());
+            names.let_look_up("picked");
             program::prepare(&planner, sql, &names, false).unwrap()
         });
         let rows =
             query.as_ref().map_or_else(|| with_topic(&schema()), |query| Arc::clone(&query.schema));
-        *self.table.rows.lock().unwrap() = Some(Arc::clone(&rows));
+        let of_table = table.as_ref().unwrap_or(&self.table);
+        *of_table.rows.lock().unwrap() = Some(Arc::clone(&rows));
+        let lookup: Arc<dyn Lookup> = self.picked.clone();
         let shared = Shared {
             env: self.env(),
             log: self.log.clone(),
@@ -211,15 +251,15 @@ impl World {
             data: "data".into(),
             incarnation: "test".to_owned(),
             has_readers: true,
-            lookups: Default::default(),
+            lookups: Arc::new(BTreeMap::from([("picked".to_owned(), lookup)])),
             models: Models::default(),
             memory: Budget::unlimited("memory"),
             disk: Budget::unlimited("disk"),
         };
         let settings = Settings {
-            name: "x".to_owned(),
+            name: name.to_owned(),
             source: "numbers".to_owned(),
-            is_source: self.kind == Kind::Source,
+            is_source: kind == Kind::Source,
             keeps_late: true,
             delay_micros: 0,
             checkpoint_every: Duration::from_millis(3),
@@ -237,18 +277,17 @@ impl World {
             silent: self.silent.clone(),
             commits: self.commits.subscribe(),
             frames_read: Arc::clone(&self.frames_read),
-            table: has_table.then(|| Arc::clone(&self.table)),
+            table: table.clone(),
             env: shared.env.clone(),
         };
-        let older = match (self.kind, has_table) {
+        let older = match (kind, table.is_some()) {
             (Kind::Windows, _) => Older::Table,
             (_, true) => Older::TableAndInput,
             (_, false) => Older::Input,
         };
         let tail = Arc::new(Tail::new(rows, older));
-        let reading: Arc<Reading> = Arc::default();
         let (factory, tail) = (Box::new(factory), Some(tail));
-        Arc::new(Pipeline::new(shared, settings, &reading, factory, query, tail, Vec::new(), drain))
+        Arc::new(Pipeline::new(shared, settings, reading, factory, query, tail, Vec::new(), drain))
     }
 }
 
@@ -399,6 +438,7 @@ impl Decoder for NumberDecoder {
 }
 
 /// A table that remembers whose epochs it holds.
+#[derive(Default)]
 pub(crate) struct Table {
     state: Mutex<(Vec<RecordBatch>, Option<Stamp>)>,
     rows: Mutex<Option<SchemaRef>>,
@@ -414,6 +454,43 @@ impl TableReader for Table {
 
     fn schema(&self) -> SchemaRef {
         self.rows.lock().unwrap().clone().unwrap()
+    }
+}
+
+impl Table {
+    /// The numbers it holds.
+    pub(crate) fn numbers(&self) -> Vec<i64> {
+        values(&self.state.lock().unwrap().0, "v")
+    }
+}
+
+/// Numbers that are looked up in, and how often they have changed.
+#[derive(Default)]
+pub(crate) struct Picked(Mutex<(u64, Vec<i64>)>);
+
+impl Picked {
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, false)]))
+    }
+
+    /// Others are picked from now on.
+    pub(crate) fn change(&self, numbers: Vec<i64>) {
+        let mut state = self.0.lock().unwrap();
+        *state = (state.0 + 1, numbers);
+    }
+}
+
+#[async_trait]
+impl Lookup for Picked {
+    async fn version(&self) -> Result<String> {
+        Ok(self.0.lock().unwrap().0.to_string())
+    }
+
+    async fn read(&self) -> Result<LookupRows> {
+        let (version, numbers) = self.0.lock().unwrap().clone();
+        let column = Arc::new(Int64Array::from(numbers));
+        let rows = RecordBatch::try_new(Self::schema(), vec![column]).unwrap();
+        Ok(LookupRows { version: version.to_string(), schema: rows.schema(), batches: vec![rows] })
     }
 }
 
