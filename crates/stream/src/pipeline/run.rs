@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow_json::ArrayWriter;
 use thalweg_core::env::Alarm;
@@ -46,6 +46,8 @@ const EPOCH_FRAMES_MAX: usize = 32_768;
 const EPOCH_FRAMES_ENOUGH: usize = 1_024;
 /// Bytes of one partition read for an epoch at most.
 const EPOCH_BYTES_MAX: usize = 4 << 20;
+/// Rows of an epoch that are copied into one batch rather than handed over in several.
+const FEW_ROWS: usize = 16_384;
 /// Longest wait for frames.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// How long to wait for other pipelines that read the same: files can wait, a feed cannot.
@@ -645,6 +647,7 @@ impl Life<'_> {
         rows: Vec<RecordBatch>,
         watermark: Timestamp,
     ) -> Result<()> {
+        let rows = together(rows)?;
         for batch in &rows {
             self.rows_out += batch.num_rows() as u64;
             for outlet in &self.outlets {
@@ -699,6 +702,17 @@ impl Life<'_> {
     fn may_end(&self) -> bool {
         let Some(drain) = &self.pipeline.drain else { return false };
         self.reader.is_bounded() || *drain.feeds_silent.borrow()
+    }
+}
+
+/// The rows of an epoch in one batch, if they are few: each window that closes comes as its own.
+fn together(rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+    match rows.first().map(RecordBatch::schema) {
+        Some(schema) if rows.len() > 1 && count <= FEW_ROWS => {
+            Ok(vec![concat_batches(&schema, &rows).map_err(engine_error)?])
+        }
+        _ => Ok(rows),
     }
 }
 
