@@ -127,8 +127,10 @@ pub struct ReadLimit {
     pub frames_max: usize,
     /// Bytes of frames; one frame comes whole even when it is larger.
     pub bytes_max: usize,
-    /// Read only offsets below this one: how a recorded epoch is run again.
+    /// Read only offsets below this one.
     pub until: Option<Offset>,
+    /// Whether a recorded epoch is run again: there is nothing to look for, or to wait for.
+    pub is_rerun: bool,
     /// How long to wait while there is nothing.
     pub wait: Duration,
 }

@@ -119,7 +119,9 @@ fn poison(rows: &RecordBatch, time: &str, past: &BooleanArray) -> Result<RecordB
         .iter()
         .zip(after.columns())
         .map(|(field, column)| {
-            let is_kept = field.name() == time || !field.data_type().is_numeric();
+            // Whole numbers count and name things: others would order and join the rows otherwise.
+            let kind = field.data_type();
+            let is_kept = field.name() == time || !kind.is_numeric() || kind.is_integer();
             if is_kept { Ok(column.clone()) } else { poisoned(column, field.is_nullable()) }
         })
         .collect::<Result<_>>()?;
@@ -156,17 +158,25 @@ fn same_until(whole: &SeriesSet, other: &SeriesSet, cut: Timestamp, how: &str) -
         let twin = other.series.iter().find(|twin| twin.key == series.key);
         let twin_times = twin.map_or(&[][..], |twin| &twin.times);
         let twin_past = twin_times.partition_point(|time| *time <= cut);
-        if let Some(row) = (0..past.max(twin_past))
-            .find(|&row| series.times[..past].get(row) != twin_times[..twin_past].get(row))
+        // Features may show the newest rows alone: with fewer rows they reach further back.
+        let both = series.times.first().max(twin_times.first()).copied().unwrap_or(cut);
+        let from = series.times.partition_point(|time| *time < both);
+        let twin_from = twin_times.partition_point(|time| *time < both);
+        if let Some(row) = (0..past.saturating_sub(from).max(twin_past.saturating_sub(twin_from)))
+            .find(|&row| {
+                series.times[..past].get(from + row) != twin_times[..twin_past].get(twin_from + row)
+            })
         {
-            let time = series.times[..past].get(row).or(twin_times.get(row)).copied();
+            let time = series.times[..past].get(from + row).or(twin_times.get(twin_from + row));
+            let time = time.copied();
             let time = time.unwrap_or(cut);
             let detail = format!("Up to {cut} the rows themselves are others {how}.");
             return refuse(&whole.layout.time, time, &series.key, detail);
         }
         let Some(twin) = twin else { continue };
-        for row in 0..past {
-            let pairs = series.row(row, width).iter().zip(twin.row(row, width));
+        for row in from..past {
+            let twin_row = twin_from + row - from;
+            let pairs = series.row(row, width).iter().zip(twin.row(twin_row, width));
             for (feature, (&one, &two)) in pairs.enumerate() {
                 if !agree(one, two) {
                     let detail = format!("It is {one}; cut at {cut} and {how} it is {two}.");

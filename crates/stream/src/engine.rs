@@ -49,7 +49,7 @@ use crate::pipeline::Models;
 use crate::program::{carry_hidden, visible};
 use crate::results::Results;
 use crate::sql::predict::NamedModel;
-use crate::sql::rewrite::Mode;
+use crate::sql::rewrite::{Mode, quoted};
 use crate::sql::{Named, Names, Planner};
 
 /// A table of the lake, as the engine reads it.
@@ -200,11 +200,12 @@ impl Engine {
         inputs
     }
 
-    /// Runs a query that reads `given` where it names these relations.
+    /// Runs a query that reads `given` where it names these relations, as if it were `now`.
     pub async fn collect_over(
         &self,
         sql: &str,
         given: &BTreeMap<String, RecordBatch>,
+        now: Timestamp,
     ) -> Result<Vec<RecordBatch>> {
         let mut pinned = Pinned {
             names: Names::default(),
@@ -221,7 +222,7 @@ impl Engine {
         self.let_answer(sql, &mut pinned.names).await?;
         let planned = self.planner.plan(sql, &pinned.names, Mode::Query);
         let plan = planned.map_err(|problems| wrong_sql(sql, problems))?.plan;
-        self.run(plan).await?.batches.try_collect().await
+        run_plan(&self.planner, plan, now).await?.batches.try_collect().await
     }
 
     /// Pins everything a query reads and plans it.
@@ -282,6 +283,11 @@ impl Engine {
             memory(vec![rows]).map(Some).map_err(external)
         };
         panels::rewrite(plan, &is_source, &mut take).map_err(engine_failed)
+    }
+
+    /// Whether `relation`, or a view it reads, names hidden columns.
+    pub fn names_hidden(&self, relation: &str) -> bool {
+        self.reads_hidden(&format!("SELECT * FROM {}", quoted(relation)), &mut BTreeSet::new())
     }
 
     /// Whether `sql`, or a view it reads, names hidden columns.

@@ -228,10 +228,12 @@ impl Replay {
                 continue;
             }
             let is_shown = part.at >= part.shown_from;
+            let until = if is_shown { part.end } else { Some(part.shown_from) };
             let limit = ReadLimit {
                 frames_max: CHUNK_FRAMES_MAX,
                 bytes_max: CHUNK_BYTES_MAX,
-                until: if is_shown { part.end } else { Some(part.shown_from) },
+                until,
+                is_rerun: until.is_some(),
                 wait,
             };
             let chunk = part.input.read(part.at, limit).await.map_err(passed_by)?;

@@ -130,6 +130,8 @@ impl Tail {
         inner.watermarks.clear();
         inner.bytes = 0;
         inner.reach = Some(Reach { epoch, ends: Arc::new(ends(positions)) });
+        // It may have been emptied meanwhile; the first look at it says.
+        inner.table = TableMark { epoch: 0, watermark: Timestamp::MIN };
         inner.note_manifests(positions);
         inner.note_watermark(epoch, watermark);
     }
@@ -148,6 +150,8 @@ impl Tail {
         inner.note_watermark(epoch, watermark);
         let rows: Vec<RecordBatch> =
             rows.iter().filter(|rows| rows.num_rows() > 0).cloned().collect();
+        // Of windows nothing has changed where none has closed.
+        let is_news = !rows.is_empty() || inner.older != Older::Table;
         if !rows.is_empty() {
             let bytes = rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
             let ends = Arc::new(ends(positions));
@@ -156,7 +160,9 @@ impl Tail {
             inner.epochs.push_back(Held { epoch, at: now, rows, bytes, ends });
         }
         drop(inner);
-        self.version.send_modify(|version| *version += 1);
+        if is_news {
+            self.version.send_modify(|version| *version += 1);
+        }
     }
 
     /// The table holds everything up to `epoch`.

@@ -1,8 +1,9 @@
 //! The webhook sink: rows over HTTP, at least once.
 //!
 //! A request has the rows of one epoch in order: a JSON object, or an array of up to `rows_max`. Its
-//! `Idempotency-Key` is made of incarnation, sink, epoch and number within the epoch. An epoch that is
-//! run again has the same rows (S8), so a receiver that keeps the keys has each row once.
+//! `Idempotency-Key` is made of incarnation, sink, epoch, number within the epoch and a checksum of the
+//! body, since with other settings the same number has other rows. An epoch that is run again has the
+//! same rows (S8), so a receiver that keeps the keys has each row once.
 //!
 //! What has been answered with a 2xx is not sent again in this process. 408, 425, 429 and 5xx are tried
 //! again, a few times at once and then with the commit, not before `Retry-After`; any other answer stops
@@ -15,7 +16,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode};
 use thalweg_core::env::Env;
 use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
@@ -70,8 +71,11 @@ impl WebhookConfig {
 
     fn headers(&self) -> Result<HeaderMap> {
         let wrong = |what: String| Error::invalid(format!("sink `{}`: {what}", self.name));
-        url::Url::parse(&self.url)
+        let url = url::Url::parse(&self.url)
             .map_err(|error| wrong("its address is no URL".to_owned()).with_source(error))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(wrong("its address begins with neither http:// nor https://".to_owned()));
+        }
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let header = HeaderName::from_bytes(name.as_bytes());
@@ -131,7 +135,7 @@ impl WebhookSink {
         }
     }
 
-    async fn post_in_a_few_tries(&mut self, key: String, rows: &[Bytes]) -> Result<()> {
+    async fn post_in_a_few_tries(&mut self, key: &str, rows: &[Bytes]) -> Result<()> {
         let mut pause = PAUSE;
         loop {
             let wait = self.not_before.since(self.env.clock.now());
@@ -140,8 +144,10 @@ impl WebhookSink {
                 let message = format!("webhook `{name}` wants no request for {wait} s");
                 return Err(Error::unavailable(message));
             }
-            self.env.sleep(wait).await;
-            match self.post(key.clone(), rows).await {
+            if !self.env.sleep(wait).await {
+                return Err(Error::unavailable("the process stops"));
+            }
+            match self.post(key, rows).await {
                 Err(error) if error.kind == ErrorKind::Unavailable && pause <= PAUSE_MAX => {
                     if !self.env.sleep(pause).await {
                         return Err(error);
@@ -153,21 +159,21 @@ impl WebhookSink {
         }
     }
 
-    async fn post(&mut self, key: String, rows: &[Bytes]) -> Result<()> {
+    /// Sends rows once; the key begins with `key`.
+    async fn post(&mut self, key: &str, rows: &[Bytes]) -> Result<()> {
+        let body = self.body(rows);
+        let key = format!("{key}-{:08x}", crc32c::crc32c(&body));
+        let key = HeaderValue::from_str(&key)
+            .map_err(|error| Error::internal("a key is no header").with_source(error))?;
+        let mut headers = self.headers.clone();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("idempotency-key", key);
         let failed =
             |what: String| Error::unavailable(format!("webhook `{}` {what}", self.config.name));
-        let answer = self
-            .http
-            .post(&self.config.url)
-            .headers(self.headers.clone())
-            .header("Content-Type", "application/json")
-            .header("Idempotency-Key", key)
-            .body(self.body(rows))
-            .send()
-            .await
-            .map_err(|error| {
-                failed("does not answer".to_owned()).with_source(error.without_url())
-            })?;
+        let answer =
+            self.http.post(&self.config.url).headers(headers).body(body).send().await.map_err(
+                |error| failed("does not answer".to_owned()).with_source(error.without_url()),
+            )?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -238,7 +244,7 @@ impl Sink for WebhookSink {
                 if self.taken < Some((*epoch, number)) {
                     let Stamp { incarnation, .. } = stamp;
                     let key = format!("{incarnation}-{}-{epoch}-{number}", self.config.name);
-                    if let Err(error) = self.post_in_a_few_tries(key, part).await {
+                    if let Err(error) = self.post_in_a_few_tries(&key, part).await {
                         failure = Some(error);
                         break 'epochs;
                     }

@@ -359,7 +359,7 @@ impl Input for FileInput {
         let mut wait_left = limit.wait;
         let mut limit = limit;
         // An epoch that runs again reads what it read, at once.
-        let is_rerun = limit.until.is_some();
+        let is_rerun = limit.is_rerun;
         let mut position = Position::from_offset(from);
         if !is_rerun {
             if self.listed_at.is_none() {

@@ -26,8 +26,13 @@ use crate::support::{START, append, env_over, eventually, step_to_next_sleeper};
 
 const GIB_40: i64 = 1 << 40;
 
-const EVERYTHING: ReadLimit =
-    ReadLimit { frames_max: usize::MAX, bytes_max: usize::MAX, until: None, wait: Duration::ZERO };
+const EVERYTHING: ReadLimit = ReadLimit {
+    frames_max: usize::MAX,
+    bytes_max: usize::MAX,
+    until: None,
+    is_rerun: false,
+    wait: Duration::ZERO,
+};
 
 /// Offset, time and text of a frame.
 type Line = (i64, Timestamp, String);
@@ -171,7 +176,7 @@ async fn a_last_line_without_line_end_is_a_frame_once_the_file_rests() {
     rig.restart();
     let until = Some(rig.at);
     rig.at = 4;
-    let chunk = rig.read(ReadLimit { until, ..EVERYTHING }).await.unwrap();
+    let chunk = rig.read(ReadLimit { until, is_rerun: true, ..EVERYTHING }).await.unwrap();
     assert_eq!(lines(&chunk), [(4, START, "two".into())]);
 }
 
@@ -419,7 +424,8 @@ async fn a_rate_is_kept_by_the_clock_but_not_when_an_epoch_runs_again() {
     let (chunk, slept) = tokio::join!(rig.read(limit), step_to_next_sleeper(&clock));
     assert_eq!((chunk.unwrap().frames.len(), slept), (1, Duration::from_millis(100)));
     rig.at = 0;
-    let chunk = rig.read(ReadLimit { until: Some(100), ..EVERYTHING }).await.unwrap();
+    let chunk =
+        rig.read(ReadLimit { until: Some(100), is_rerun: true, ..EVERYTHING }).await.unwrap();
     assert_eq!(chunk.frames.len(), 50);
     rig.pass(Duration::from_millis(100));
     assert_eq!(rig.read(EVERYTHING).await.unwrap().frames.len(), 1, "it does not count");

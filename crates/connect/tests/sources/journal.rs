@@ -42,8 +42,13 @@ async fn log(batches: &[Vec<String>]) -> Arc<MemLog> {
     log
 }
 
-const EVERYTHING: ReadLimit =
-    ReadLimit { frames_max: usize::MAX, bytes_max: usize::MAX, until: None, wait: Duration::ZERO };
+const EVERYTHING: ReadLimit = ReadLimit {
+    frames_max: usize::MAX,
+    bytes_max: usize::MAX,
+    until: None,
+    is_rerun: false,
+    wait: Duration::ZERO,
+};
 
 fn texts(chunk: &Chunk) -> Vec<(i64, String)> {
     let text = |index| String::from_utf8_lossy(chunk.frames.bytes(index)).into_owned();
@@ -155,7 +160,7 @@ proptest! {
                 let limit = ReadLimit {
                     frames_max: *frames_max,
                     bytes_max: *bytes_max,
-                    until: Some(until),
+                    until: Some(until), is_rerun: true,
                     wait: Duration::ZERO,
                 };
                 let chunk = input.read(at, limit).await.unwrap();

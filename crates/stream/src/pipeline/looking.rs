@@ -33,6 +33,7 @@ pub(super) struct Looking<'a> {
 impl<'a> Looking<'a> {
     /// Nothing was read yet of what `program` looks up in.
     pub(super) fn new(pipeline: &'a Pipeline, program: Option<&Program>) -> Result<Self> {
+        pipeline.reading.turns.begin_life(pipeline.name());
         let mut lookups = BTreeMap::new();
         for name in program.into_iter().flat_map(Program::lookups) {
             let lookup = pipeline.shared.lookups.get(name).cloned();
@@ -71,14 +72,16 @@ impl<'a> Looking<'a> {
         let pipeline = self.pipeline;
         let mut list = pipeline.reading.turns.list(&pipeline.shared, pipeline.source()).await?;
         let mut turn = list.at(positions);
+        let used = pipeline.reading.turns.used();
         for (name, lookup) in &self.lookups {
             list.snapshot(turn, name, lookup.as_ref()).await?;
         }
-        turn = list.look(turn, positions, now).await?;
-        self.until = list.end_of(turn);
+        turn = list.look(turn, positions, now, &used).await?;
+        let before = std::mem::replace(&mut self.until, list.end_of(turn));
         let is_beyond =
             |range: &OffsetRange| self.until.get(&range.partition).is_some_and(|it| range.to > *it);
-        if ranges.iter().any(is_beyond) {
+        // Read up to there already, and a frame reaches beyond: it belongs to where it begins.
+        if before != self.until && ranges.iter().any(is_beyond) {
             return Ok(None);
         }
         list.read(ranges);

@@ -355,6 +355,7 @@ impl Life<'_> {
                     frames_max: EPOCH_FRAMES_MAX,
                     bytes_max: EPOCH_BYTES_MAX,
                     until: Some(range.to),
+                    is_rerun: true,
                     wait: Duration::ZERO,
                 };
                 let portion = self.reader.read(range.partition, &position, limit, false).await?;
@@ -480,6 +481,7 @@ impl Life<'_> {
                 frames_max: EPOCH_FRAMES_MAX,
                 bytes_max: EPOCH_BYTES_MAX,
                 until,
+                is_rerun: false,
                 wait: if partitions.len() > 1 { EPOCH_MIN } else { WAIT_MAX },
             };
             let reader = &mut self.reader;

@@ -43,6 +43,8 @@ struct Member {
     pipeline: String,
     fingerprint: String,
     lookups: BTreeSet<String>,
+    // The oldest snapshots that a restart of it could ask for; none until this life of it says.
+    needed: Option<Serving>,
 }
 
 /// The turns of one source.
@@ -64,8 +66,6 @@ pub(super) struct List {
     looked_at: Option<Timestamp>,
     // The rows of the last turn.
     rows: BTreeMap<String, LookupRows>,
-    // By pipeline: the oldest snapshots that a restart of it could ask for.
-    needed: BTreeMap<String, Serving>,
 }
 
 impl Turns {
@@ -78,6 +78,7 @@ impl Turns {
             pipeline: pipeline.to_owned(),
             fingerprint: fingerprint.to_owned(),
             lookups: lookups.clone(),
+            needed: None,
         });
     }
 
@@ -99,7 +100,6 @@ impl Turns {
                 read_to: self.recorded(shared).await?,
                 looked_at: None,
                 rows: BTreeMap::new(),
-                needed: BTreeMap::new(),
             });
         }
         tokio::sync::MutexGuard::try_map(list, Option::as_mut)
@@ -141,10 +141,10 @@ impl Turns {
         oldest: &Serving,
     ) -> Result<()> {
         let mut list = self.list(shared, source).await?;
-        list.needed.insert(pipeline.to_owned(), oldest.clone());
+        self.say_needed(pipeline, Some(oldest.clone()));
         let mut needed = Serving::new();
         for member in lock(&self.members).iter() {
-            let Some(of_member) = list.needed.get(&member.pipeline) else { return Ok(()) };
+            let Some(of_member) = &member.needed else { return Ok(()) };
             for name in &member.lookups {
                 let number = of_member.get(name).copied().unwrap_or_default();
                 let least = needed.entry(name.clone()).or_insert(number);
@@ -152,6 +152,22 @@ impl Turns {
             }
         }
         list.forget(&needed).await
+    }
+
+    /// A life of `pipeline` begins, and may ask for anything that is kept.
+    pub(super) fn begin_life(&self, pipeline: &str) {
+        self.say_needed(pipeline, None);
+    }
+
+    fn say_needed(&self, pipeline: &str, needed: Option<Serving>) {
+        let mut members = lock(&self.members);
+        let member = members.iter_mut().find(|member| member.pipeline == pipeline);
+        member.into_iter().for_each(|member| member.needed.clone_from(&needed));
+    }
+
+    /// The lookups that some pipeline of the source uses.
+    pub(super) fn used(&self) -> BTreeSet<String> {
+        lock(&self.members).iter().flat_map(|member| member.lookups.iter().cloned()).collect()
     }
 }
 
@@ -177,22 +193,24 @@ impl List {
         }
         let rows = lookup.read().await?;
         self.kept.write(name, 1, &rows)?;
-        for turn in &mut self.turns {
+        let mut turns = self.turns.clone();
+        for turn in &mut turns {
             turn.serving.insert(name.to_owned(), 1);
         }
+        self.write(turns).await?;
         self.rows.insert(name.to_owned(), rows);
-        self.write().await?;
         Ok(1)
     }
 
     /// Begins a turn at `positions` if an original has changed, and nobody has read beyond; returns
-    /// the turn that holds there. Looks at most once a second. A lookup that cannot be read stays as
-    /// it is.
+    /// the turn that holds there. Looks at most once a second, at those that are `used`. A lookup that
+    /// cannot be read stays as it is.
     pub(super) async fn look(
         &mut self,
         turn: usize,
         positions: &BTreeMap<u32, Position>,
         now: Timestamp,
+        used: &BTreeSet<String>,
     ) -> Result<usize> {
         let is_due = self.looked_at.is_none_or(|at| now.since(at) >= LOOK_EVERY);
         if !is_due || turn + 1 < self.turns.len() || !is_reached(&self.read_to, positions) {
@@ -200,7 +218,8 @@ impl List {
         }
         self.looked_at = Some(now);
         let mut serving = self.turns[turn].serving.clone();
-        for (name, number) in &mut serving {
+        let mut fresh = Vec::new();
+        for (name, number) in serving.iter_mut().filter(|(name, _)| used.contains(*name)) {
             let Some(lookup) = self.shared.lookups.get(name) else { continue };
             let known = match self.rows.get(name) {
                 Some(rows) => Some(rows.version.clone()),
@@ -211,7 +230,7 @@ impl List {
                 Ok(Some(rows)) => {
                     *number += 1;
                     self.kept.write(name, *number, &rows)?;
-                    self.rows.insert(name.clone(), rows);
+                    fresh.push((name.clone(), rows));
                 }
                 Err(error) => {
                     let error = error.chain();
@@ -219,12 +238,12 @@ impl List {
                 }
             }
         }
-        if serving == self.turns[turn].serving {
+        if fresh.is_empty() {
             return Ok(turn);
         }
         let from = positions.iter().map(|(partition, at)| (*partition, at.next)).collect();
-        self.turns.push(Turn { from, serving });
-        self.write().await?;
+        self.write([self.turns.as_slice(), &[Turn { from, serving }]].concat()).await?;
+        self.rows.extend(fresh);
         Ok(turn + 1)
     }
 
@@ -276,15 +295,16 @@ impl List {
         let first = self.turns.windows(2).position(|both| is_needed(&both[0], &both[1]));
         let first = first.unwrap_or(self.turns.len().saturating_sub(1));
         if first > 0 {
-            self.turns.drain(..first);
-            self.write().await?;
+            self.write(self.turns[first..].to_vec()).await?;
         }
         needed.iter().try_for_each(|(name, number)| self.kept.forget(name, *number))
     }
 
-    async fn write(&self) -> Result<()> {
-        let value = json!({ "turns": self.turns });
+    /// Makes these the turns, once they are durable.
+    async fn write(&mut self, turns: Vec<Turn>) -> Result<()> {
+        let value = json!({ "turns": turns });
         self.shared.store.put(KIND, &self.source, Expected::Any, &value).await?;
+        self.turns = turns;
         Ok(())
     }
 }

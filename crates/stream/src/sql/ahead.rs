@@ -13,13 +13,15 @@ use super::rewrite::datafusion_span;
 
 /// What is wrong with `statement` as the features of a model.
 pub(super) fn problems(statement: &Statement, text: &Text<'_>) -> Vec<SqlProblem> {
-    let mut finder = Finder { text, found: Vec::new() };
+    let mut finder = Finder { text, descending: Vec::new(), found: Vec::new() };
     let _ = Visit::visit(statement, &mut finder);
     finder.found
 }
 
 struct Finder<'a> {
     text: &'a Text<'a>,
+    // Names of windows in which what follows is earlier.
+    descending: Vec<String>,
     found: Vec<SqlProblem>,
 }
 
@@ -42,9 +44,11 @@ impl Visitor for Finder<'_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         for window in &select.named_window {
-            if let NamedWindowExpr::WindowSpec(spec) = &window.1
-                && is_ahead(spec)
-            {
+            let NamedWindowExpr::WindowSpec(spec) = &window.1 else { continue };
+            if is_descending(spec) {
+                self.descending.push(window.0.value.clone());
+            }
+            if is_ahead(spec) {
                 self.refuse(&format!("a frame of window `{}`", window.0), window.0.span);
             }
         }
@@ -55,7 +59,11 @@ impl Visitor for Finder<'_> {
         if let Expr::Function(Function { name, over: Some(over), .. }) = expr {
             let function = name.to_string();
             let is_framed_ahead = matches!(over, WindowType::WindowSpec(spec) if is_ahead(spec));
-            if function.eq_ignore_ascii_case("lead") || is_framed_ahead {
+            let looks_back = match over {
+                WindowType::WindowSpec(spec) => is_descending(spec),
+                WindowType::NamedWindow(name) => self.descending.contains(&name.value),
+            };
+            if (function.eq_ignore_ascii_case("lead") && !looks_back) || is_framed_ahead {
                 self.refuse(&format!("`{function}`"), name.span());
             }
         }
@@ -63,7 +71,14 @@ impl Visitor for Finder<'_> {
     }
 }
 
+fn is_descending(spec: &WindowSpec) -> bool {
+    spec.order_by.first().is_some_and(|order| order.options.asc == Some(false))
+}
+
 fn is_ahead(spec: &WindowSpec) -> bool {
+    if is_descending(spec) {
+        return false;
+    }
     let end = spec.window_frame.as_ref().and_then(|frame| frame.end_bound.as_ref());
     matches!(end, Some(WindowFrameBound::Following(_)))
 }

@@ -160,6 +160,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         self.local.extend(parts_of(query));
+        self.problems.extend(windows::inherit_order(query, self.text));
         ControlFlow::Continue(())
     }
 

@@ -7,22 +7,30 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, NamedWindowExpr, Query, Select, VisitMut, VisitorMut, WindowSpec, WindowType,
+    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr, VisitMut,
+    VisitorMut, WindowSpec, WindowType,
 };
 use thalweg_core::problem::SqlProblem;
 
 use super::problems::Text;
 use super::rewrite::datafusion_span;
 
+/// Writes out what the windows in the ORDER BY of a query inherit from those of its SELECT; returns
+/// what cannot be.
+pub(super) fn inherit_order(query: &mut Query, text: &Text<'_>) -> Vec<SqlProblem> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Vec::new() };
+    let mut inherit = Inherit { text, named: Vec::new(), depth: 0, problems: Vec::new() };
+    inherit.define(&mut select.named_window.clone());
+    // What is wrong with the definitions is told with the SELECT.
+    inherit.problems.clear();
+    let _ = VisitMut::visit(&mut query.order_by, &mut inherit);
+    inherit.problems
+}
+
 /// Writes out what the windows of a SELECT inherit; returns what cannot be.
 pub(super) fn inherit(select: &mut Select, text: &Text<'_>) -> Vec<SqlProblem> {
     let mut inherit = Inherit { text, named: Vec::new(), depth: 0, problems: Vec::new() };
-    for definition in &mut select.named_window {
-        if let NamedWindowExpr::WindowSpec(spec) = &mut definition.1 {
-            inherit.write_out(spec);
-            inherit.named.push((definition.0.clone(), spec.clone()));
-        }
-    }
+    inherit.define(&mut select.named_window);
     let _ = VisitMut::visit(&mut select.projection, &mut inherit);
     let _ = VisitMut::visit(&mut select.having, &mut inherit);
     let _ = VisitMut::visit(&mut select.qualify, &mut inherit);
@@ -62,6 +70,23 @@ impl VisitorMut for Inherit<'_> {
 }
 
 impl Inherit<'_> {
+    /// Takes the windows of a SELECT, each after those it may name.
+    fn define(&mut self, windows: &mut [NamedWindowDefinition]) {
+        for NamedWindowDefinition(name, window) in windows {
+            let spec = match window {
+                NamedWindowExpr::WindowSpec(spec) => {
+                    self.write_out(spec);
+                    Some(spec.clone())
+                }
+                NamedWindowExpr::NamedWindow(other) => {
+                    let same = self.named.iter().find(|(known, _)| is_same(known, other));
+                    same.map(|(_, spec)| spec.clone())
+                }
+            };
+            self.named.extend(spec.map(|spec| (name.clone(), spec)));
+        }
+    }
+
     fn write_out(&mut self, spec: &mut WindowSpec) {
         let Some(name) = spec.window_name.take() else { return };
         let Some((_, base)) = self.named.iter().find(|(known, _)| is_same(known, &name)) else {

@@ -249,6 +249,7 @@ async fn read_whole(input: &mut FileInput) -> Result<Vec<Chunk>> {
         frames_max: 1_000,
         bytes_max: 4 << 20,
         until: None,
+        is_rerun: false,
         wait: Duration::from_millis(10),
     };
     input.restore(None)?;

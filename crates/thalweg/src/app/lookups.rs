@@ -187,6 +187,7 @@ impl LookupFiles {
                     frames_max: FRAMES_MAX,
                     bytes_max: BYTES_MAX,
                     until: None,
+                    is_rerun: false,
                     wait: WAIT,
                 };
                 let chunk = input.read(at, limit).await?;

@@ -26,6 +26,7 @@ use thalweg_models::{Candidate, ChampionRule, LiveModel, ModelSpec, Registry, Ta
 use thalweg_project::{Model, Project};
 use thalweg_stream::engine::Engine;
 use thalweg_stream::pipeline::Models;
+use thalweg_stream::program::visible;
 
 use crate::check::Checked;
 
@@ -200,10 +201,15 @@ impl ModelTask {
     /// Refuses features of a view that change when later rows do (S21); the rows of other relations
     /// were made as theirs came.
     async fn sees_no_future(&self, context: &TaskContext) -> Result<()> {
+        let names_hidden = self.engine.names_hidden(&self.features);
         let mut inputs = BTreeMap::new();
         for name in self.engine.inputs(&self.features) {
             let Some(entry) = self.engine.entry(&name) else { continue };
-            let columns = &entry.columns;
+            // Hidden columns may have to be computed anew, over a whole history.
+            let columns = match names_hidden {
+                true => Arc::clone(&entry.columns),
+                false => visible(&entry.columns),
+            };
             let is_instant = |column: &&String| {
                 columns
                     .field_with_name(column)
@@ -234,7 +240,8 @@ impl ModelTask {
         }
         let sql = format!("SELECT * FROM \"{}\" {}", self.features, in_order(&self.spec));
         let (engine, sql) = (&self.engine, sql.as_str());
-        let features = |given| async move { engine.collect_over(sql, &given).await };
+        let now = self.env.clock.now();
+        let features = |given| async move { engine.collect_over(sql, &given, now).await };
         guards::sees_no_future(&self.spec, &inputs, features).await?;
         context.log.line(&format!("no feature sees the future, by {rows} rows"));
         Ok(())

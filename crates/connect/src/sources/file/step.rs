@@ -306,7 +306,7 @@ impl FileInput {
 
     /// What to do instead of ending the stretch, as long as its file may still grow.
     pub(super) fn unsettled(&self, number: usize, limit: &ReadLimit) -> Option<Step> {
-        if limit.until.is_some() {
+        if limit.is_rerun {
             // What runs again ran in a stretch that had an end here, or did not come this far.
             return Some(Step::AtEnd);
         }
@@ -327,7 +327,7 @@ impl FileInput {
         let stretch = &self.manifest.files[at.number];
         let was_read = stretch.was_read_before(at.byte);
         let was_begun = at.byte > stretch.start;
-        let may_go = stretch.end.is_none() && limit.until.is_none() && (was_read || !was_begun);
+        let may_go = stretch.end.is_none() && !limit.is_rerun && (was_read || !was_begun);
         if !matches!(error, ReadError::Gone) || !may_go {
             return Err(error.about(&stretch.path));
         }

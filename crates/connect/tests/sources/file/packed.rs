@@ -87,7 +87,7 @@ async fn a_packed_file_that_is_cut_off_is_waited_for_and_then_set_aside() {
     let (until, at) = (Some(rig.at), rig.at);
     rig.restart();
     rig.at = set_aside.offset;
-    let again = rig.read(ReadLimit { until, ..EVERYTHING }).await.unwrap();
+    let again = rig.read(ReadLimit { until, is_rerun: true, ..EVERYTHING }).await.unwrap();
     assert_eq!((&again.unreadable[..], rig.at), (&[set_aside][..], at));
     assert_eq!(rig.texts().await, ["x"]);
 }
@@ -164,7 +164,12 @@ async fn lines_are_counted_from_any_position() {
     let mut one_by_one = Vec::new();
     for _ in 0..3 {
         rig.restart();
-        let one = ReadLimit { frames_max: 1, until: Some(text.len() as i64), ..EVERYTHING };
+        let one = ReadLimit {
+            frames_max: 1,
+            until: Some(text.len() as i64),
+            is_rerun: true,
+            ..EVERYTHING
+        };
         one_by_one.extend(places(&rig.read(one).await.unwrap()));
     }
     assert_eq!(one_by_one, places(&whole));

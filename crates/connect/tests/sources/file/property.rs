@@ -91,7 +91,13 @@ impl Reader {
 
     /// Reads once; returns whether that was all there is.
     async fn read(&mut self, frames_max: usize, bytes_max: usize, until: Option<i64>) -> bool {
-        let limit = ReadLimit { frames_max, bytes_max, until, wait: Duration::ZERO };
+        let limit = ReadLimit {
+            frames_max,
+            bytes_max,
+            until,
+            is_rerun: until.is_some(),
+            wait: Duration::ZERO,
+        };
         let chunk = self.input.read(self.at, limit).await.unwrap();
         assert!(chunk.frames.len() <= frames_max && chunk.next >= self.at);
         self.seen.extend(lines(&chunk));

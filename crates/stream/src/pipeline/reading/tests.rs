@@ -20,8 +20,13 @@ use crate::sql::Planner;
 
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(60);
-const LIMIT: ReadLimit =
-    ReadLimit { frames_max: 10, bytes_max: 1 << 20, until: None, wait: Duration::ZERO };
+const LIMIT: ReadLimit = ReadLimit {
+    frames_max: 10,
+    bytes_max: 1 << 20,
+    until: None,
+    is_rerun: false,
+    wait: Duration::ZERO,
+};
 
 /// What is known of a source from outside.
 #[derive(Default)]

@@ -255,6 +255,7 @@ async fn read_file(source: &Source, path: &str, env: &Env) -> Result<Sampled> {
         frames_max,
         bytes_max: BYTES_MAX,
         until: None,
+        is_rerun: false,
         wait: Duration::from_millis(10),
     };
     loop {
