@@ -5,14 +5,16 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test says enough by its line")]
 #![expect(clippy::disallowed_methods, reason = "a test ends what it started by dropping it")]
 
+mod outside;
 mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outside::values;
 use proptest::prelude::*;
-use support::{Kind, World, values};
+use support::{Kind, World};
 use thalweg_core::query::Query;
 use thalweg_stream::engine::{Engine, Entry, Readable, Records, TableReader};
 use thalweg_stream::pipeline::Pipeline;

@@ -1,17 +1,14 @@
 //! A pipeline of numbers: an input, a decoder, a table and a store in memory.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::{
-    Array, AsArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
-};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::datasource::MemTable;
-use serde_json::Value;
 use thalweg_core::budget::Budget;
 use thalweg_core::decode::{Decoded, Decoder, FrameCounts};
 use thalweg_core::env::{Clock, Env};
@@ -20,7 +17,6 @@ use thalweg_core::log::{Log, TopicSettings};
 use thalweg_core::schema::{Column, ColumnType, source_schema, with_topic};
 use thalweg_core::sink::{Committed, Epoch, Guarantee, Sink, Stamp};
 use thalweg_core::source::{Chunk, Input, ReadLimit};
-use thalweg_core::store::{Entry, Expected, Store, StoredRow};
 use thalweg_core::time::Timestamp;
 use thalweg_core::topic::Offset;
 use thalweg_core::{Error, Result};
@@ -29,7 +25,7 @@ use thalweg_sim::MemDisk;
 use thalweg_stream::engine::{PinnedTable, TableReader};
 use thalweg_stream::epoch;
 use thalweg_stream::intake::{Intake, IntakeConfig};
-use thalweg_stream::lookups::{Lookup, LookupRows};
+use thalweg_stream::lookups::Lookup;
 use thalweg_stream::pipeline::{
     Decoding, Drain, Factory, Models, Outlet, Parts, Pipeline, PipelineState, Reader, Reading,
     Settings, Shared,
@@ -40,6 +36,8 @@ use thalweg_stream::sql::{Named, Names, Planner};
 use thalweg_stream::tail::{Older, Tail};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::outside::{MemStore, Picked, values};
 
 /// Whose pipeline it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,16 +75,6 @@ fn schema() -> SchemaRef {
         allow_nan: false,
     };
     source_schema(&[column("v", ColumnType::Bigint), column("ts", ColumnType::Timestamp)])
-}
-
-/// The values of a column of numbers.
-pub(crate) fn values(rows: &[RecordBatch], column: &str) -> Vec<i64> {
-    rows.iter()
-        .flat_map(|rows| {
-            let column = rows.column_by_name(column).unwrap().as_primitive::<Int64Type>();
-            column.values().to_vec()
-        })
-        .collect()
 }
 
 /// Everything that outlives a process.
@@ -464,36 +452,6 @@ impl Table {
     }
 }
 
-/// Numbers that are looked up in, and how often they have changed.
-#[derive(Default)]
-pub(crate) struct Picked(Mutex<(u64, Vec<i64>)>);
-
-impl Picked {
-    fn schema() -> SchemaRef {
-        Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, false)]))
-    }
-
-    /// Others are picked from now on.
-    pub(crate) fn change(&self, numbers: Vec<i64>) {
-        let mut state = self.0.lock().unwrap();
-        *state = (state.0 + 1, numbers);
-    }
-}
-
-#[async_trait]
-impl Lookup for Picked {
-    async fn version(&self) -> Result<String> {
-        Ok(self.0.lock().unwrap().0.to_string())
-    }
-
-    async fn read(&self) -> Result<LookupRows> {
-        let (version, numbers) = self.0.lock().unwrap().clone();
-        let column = Arc::new(Int64Array::from(numbers));
-        let rows = RecordBatch::try_new(Self::schema(), vec![column]).unwrap();
-        Ok(LookupRows { version: version.to_string(), schema: rows.schema(), batches: vec![rows] })
-    }
-}
-
 struct TableSink {
     table: Arc<Table>,
     commits: watch::Receiver<bool>,
@@ -530,42 +488,5 @@ impl Sink for TableSink {
 
     async fn discard(&mut self) {
         self.staged.clear();
-    }
-}
-
-#[derive(Default)]
-struct MemStore {
-    rows: Mutex<BTreeMap<(String, String), Value>>,
-    versions: AtomicU64,
-}
-
-#[async_trait]
-impl Store for MemStore {
-    async fn get(&self, kind: &str, id: &str) -> Result<Option<StoredRow>> {
-        let rows = self.rows.lock().unwrap();
-        let value = rows.get(&(kind.to_owned(), id.to_owned())).cloned();
-        Ok(value.map(|value| StoredRow { id: id.to_owned(), version: 1, value }))
-    }
-
-    async fn put(&self, kind: &str, id: &str, _: Expected, value: &Value) -> Result<u64> {
-        self.rows.lock().unwrap().insert((kind.to_owned(), id.to_owned()), value.clone());
-        Ok(self.versions.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    async fn delete(&self, kind: &str, id: &str) -> Result<()> {
-        self.rows.lock().unwrap().remove(&(kind.to_owned(), id.to_owned()));
-        Ok(())
-    }
-
-    async fn list(&self, _: &str, _: &str, _: bool, _: usize) -> Result<Vec<StoredRow>> {
-        Err(Error::internal("checkpoints are never listed"))
-    }
-
-    async fn append(&self, _: &str, _: Timestamp, _: &Value) -> Result<i64> {
-        Err(Error::internal("pipelines keep no history"))
-    }
-
-    async fn entries(&self, _: &str, _: i64, _: usize) -> Result<Vec<Entry>> {
-        Err(Error::internal("pipelines keep no history"))
     }
 }
