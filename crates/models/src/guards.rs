@@ -134,7 +134,7 @@ fn poisoned(column: &ArrayRef, is_nullable: bool) -> Result<ArrayRef> {
         .map(|row| if is_nullable && row % 2 == 1 { None } else { Some(POISON) })
         .collect();
     let huge: ArrayRef = Arc::new(huge);
-    // Whole numbers and decimals cannot hold it: NULL then, or a constant.
+    // Decimals cannot hold it: NULL then, or a constant.
     let fitted = cast(&huge, column.data_type()).map_err(failed)?;
     if is_nullable || fitted.null_count() == 0 {
         return Ok(fitted);

@@ -238,24 +238,16 @@ impl Sink for WebhookSink {
     async fn commit(&mut self, stamp: &Stamp) -> Result<Committed> {
         let staged = std::mem::take(&mut self.staged);
         let mut committed = Committed::default();
-        let mut failure = None;
-        'epochs: for (epoch, rows) in &staged {
+        for (epoch, rows) in &staged {
             for (number, part) in rows.chunks(self.config.rows_max).enumerate() {
                 if self.taken < Some((*epoch, number)) {
                     let Stamp { incarnation, .. } = stamp;
                     let key = format!("{incarnation}-{}-{epoch}-{number}", self.config.name);
-                    if let Err(error) = self.post_in_a_few_tries(&key, part).await {
-                        failure = Some(error);
-                        break 'epochs;
-                    }
+                    self.post_in_a_few_tries(&key, part).await?;
                     self.taken = Some((*epoch, number));
                 }
                 committed.rows_written += part.len() as u64;
             }
-        }
-        if let Some(error) = failure {
-            self.staged = staged;
-            return Err(error);
         }
         Ok(committed)
     }

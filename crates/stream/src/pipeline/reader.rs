@@ -74,14 +74,13 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads from a position on, decodes and checks; `is_new`: for the first time, so that what is
-    /// listed but not begun is looked at, too.
+    /// Reads from a position on, decodes and checks; for the first time it looks at what is listed but
+    /// not begun, too.
     pub(super) async fn read(
         &mut self,
         partition: u32,
         position: &Position,
         limit: ReadLimit,
-        is_new: bool,
     ) -> Result<Portion> {
         self.go_to(partition, position)?;
         let stand = self.inputs.get_mut(&partition).ok_or_else(|| gone(partition))?;
@@ -90,7 +89,7 @@ impl Reader {
         let chunk = stand.input.read(position.next, limit).await?;
         let _busy = self.clock.busy();
         let is_next_file = chunk.next >> FILE_BITS != position.next >> FILE_BITS;
-        let unread = if is_new && (chunk.manifest.is_some() || is_next_file) {
+        let unread = if !limit.is_rerun && (chunk.manifest.is_some() || is_next_file) {
             let heads = stand.input.unread_heads(chunk.next).await?;
             Some(self.intake.earliest(&heads)?)
         } else {

@@ -113,7 +113,7 @@ impl Reading {
             let mut front = self.front.lock().await;
             let front =
                 front.as_mut().ok_or_else(|| Error::internal("nobody has begun to read"))?;
-            front.read(partition, position, limit, true).await.map(Arc::new)
+            front.read(partition, position, limit).await.map(Arc::new)
         };
         let portion = place.portion.get_or_try_init(read).await;
         let has_moved = portion.as_ref().is_ok_and(|it| it.chunk.next > position.next);

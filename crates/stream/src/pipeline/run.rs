@@ -358,7 +358,7 @@ impl Life<'_> {
                     is_rerun: true,
                     wait: Duration::ZERO,
                 };
-                let portion = self.reader.read(range.partition, &position, limit, false).await?;
+                let portion = self.reader.read(range.partition, &position, limit).await?;
                 let Chunk { next, manifest, .. } = &portion.chunk;
                 if *next <= position.next {
                     return Err(Error::internal(format!(
@@ -495,7 +495,7 @@ impl Life<'_> {
                 };
                 match shared {
                     Some(portion) => Ok(portion),
-                    None => reader.read(*partition, position, limit, true).await.map(Arc::new),
+                    None => reader.read(*partition, position, limit).await.map(Arc::new),
                 }
             };
             let portion: Arc<Portion> = tokio::select! {

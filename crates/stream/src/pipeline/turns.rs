@@ -33,9 +33,9 @@ pub(super) type Serving = BTreeMap<String, SnapshotNumber>;
 
 /// From these offsets on, these snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Turn {
+struct Turn {
     from: Ends,
-    pub(super) serving: Serving,
+    serving: Serving,
 }
 
 /// A pipeline that looks up.
@@ -161,8 +161,9 @@ impl Turns {
 
     fn say_needed(&self, pipeline: &str, needed: Option<Serving>) {
         let mut members = lock(&self.members);
-        let member = members.iter_mut().find(|member| member.pipeline == pipeline);
-        member.into_iter().for_each(|member| member.needed.clone_from(&needed));
+        if let Some(member) = members.iter_mut().find(|member| member.pipeline == pipeline) {
+            member.needed = needed;
+        }
     }
 
     /// The lookups that some pipeline of the source uses.

@@ -266,6 +266,13 @@ fn what_a_window_goes_on_from_holds_for_it() {
          WHERE abs(short - long) > 1e-9 OR abs(other - long) > 1e-9",
     );
     assert_eq!(different, 0);
+    let by = |window: &str| {
+        project.rows(&format!(
+            "SELECT ts FROM history WINDOW w AS (PARTITION BY hour(ts) ORDER BY ts) \
+             ORDER BY sum(level) OVER ({window} ROWS 4 PRECEDING), ts LIMIT 20"
+        ))
+    };
+    assert_eq!(by("w"), by("PARTITION BY hour(ts) ORDER BY ts"), "in ORDER BY, too");
 }
 
 #[test]
